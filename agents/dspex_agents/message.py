@@ -1,0 +1,71 @@
+"""What travels between agents: envelopes with a deadline and an idempotency key, and their replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from dspex_agents.errors import MessageError
+
+
+class Priority(IntEnum):
+    """Lower comes first; order within a priority is that of arrival."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message on its way.
+
+    `epoch` is the incarnation of the agent that the sender knows; another one answers "stale" without looking at the
+    body. `deadline_at` is in seconds since the epoch, so that it means the same in every process. Two envelopes of one
+    `key` are handled once by one incarnation and share the answer. A `control` message never waits in the mailbox.
+    """
+
+    to: str
+    body: Any
+    id: str
+    epoch: int | None = None
+    priority: Priority = Priority.NORMAL
+    control: bool = False
+    deadline_at: float | None = None
+    key: str | None = None
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the envelope of the same id: a value, an error, or "ask again elsewhere" (`stale`)."""
+
+    id: str
+    value: Any = None
+    error: MessageError | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Control: take no new work; what runs goes on, what waits keeps its place."""
+
+    reason: str = "paused by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Control: take work again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus:
+    """Control: answer with an `AgentStatus`, however full the mailbox and however slow the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Control: end the message of this id, waiting or running; its asker gets an error."""
+
+    message_id: str

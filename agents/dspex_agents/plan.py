@@ -1,0 +1,78 @@
+"""The contract of a plan: work that a coordinator hands to task agents, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One unit of work. Units of equal `affinity` go to the same agent while it lives and has room."""
+
+    id: str
+    payload: Any
+    affinity: str | None = None
+    cost_hint: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a unit was not done: `infrastructure` (a process, a network, a deadline) or `program` (its own code)."""
+
+    kind: Literal["infrastructure", "program"]
+    type: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a unit: a value, or a failure. `worker` names the agent, `duration_s` its wall time."""
+
+    work_id: str
+    value: Any = None
+    error: Failure | None = None
+    worker: str = ""
+    duration_s: float = 0.0
+
+
+class Plan(Protocol):
+    """A state machine that a `CoordinatorAgent` drives. All methods run on one thread, never two at a time.
+
+    Order of calls: `open`, then any mix of `pull`, `push` and `progress` until `finished`, then `result` and `close`.
+    A method that raises ends the plan: the coordinator calls `close` and answers its caller with that error.
+    """
+
+    def open(self) -> None:
+        """Prepare; read a journal if there is one. Called once, before anything else."""
+        ...
+
+    def pull(self, limit: int, now: float) -> Sequence[Work]:
+        """Return at most `limit` units to do next; an empty sequence when nothing can start right now."""
+        ...
+
+    def push(self, outcomes: Sequence[Outcome], now: float) -> None:
+        """Take in results, one call for all that arrived together. What must survive is durable on return."""
+        ...
+
+    def finished(self) -> bool:
+        """Say whether the plan has its result."""
+        ...
+
+    def result(self) -> Any:
+        """Return the result. Called once, when finished."""
+        ...
+
+    def progress(self) -> Mapping[str, Any]:
+        """Return where the plan stands, as JSON values. Cheap; called at any time after `open`."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """Stop handing out work; the plan finishes once what is in flight has come back."""
+        ...
+
+    def close(self) -> None:
+        """Let go of resources. Called once, last."""
+        ...

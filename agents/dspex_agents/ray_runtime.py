@@ -1,0 +1,265 @@
+"""The Ray runtime: the root is a named actor, every host another one. The only module here that imports ray."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import ray
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    RayActorError,
+    RayTaskError,
+)
+
+from dspex_agents.errors import RuntimeUnavailableError, SpecError
+from dspex_agents.host import Host
+from dspex_agents.port import Port, PortDiedError, PortUnavailableError
+from dspex_agents.root import SystemRoot, SystemSpec
+from dspex_agents.settings import apply_environment
+from dspex_agents.system import System
+
+NAMESPACE = "dspex"
+_OBJECT_STORE_BYTES = 200 * 1024 * 1024  # messages are small; Ray's own default is 30 % of the machine
+_CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
+_REVIVAL_PAUSE_S = 0.05
+_ENVIRONMENT = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment in every worker
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; silences a warning in each worker
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine unasked
+}
+
+
+class RayPort:
+    """A port to a Ray actor. Pickles, so that hosts can call the root and each other."""
+
+    def __init__(self, address: str, handle: Any) -> None:
+        self._address, self._handle = address, handle
+
+    @property
+    def address(self) -> str:
+        """The actor's name."""
+        return self._address
+
+    async def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """Call the actor and await the result."""
+        try:
+            reference = getattr(self._handle, method).remote(*args)
+            return await (reference if timeout_s is None else asyncio.wait_for(reference, timeout_s))
+        except RayTaskError as error:
+            raise _cause(error) from None
+        except ActorDiedError as error:
+            raise PortDiedError(f"{self._address}: {_first_line(error)}") from None
+        except (ActorUnavailableError, RayActorError) as error:
+            await asyncio.sleep(_REVIVAL_PAUSE_S)  # whoever asks again at once would spin
+            raise PortUnavailableError(f"{self._address}: {_first_line(error)}") from None
+
+    def call_blocking(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """Call the actor and block this thread until the result is there."""
+        try:
+            return ray.get(getattr(self._handle, method).remote(*args), timeout=timeout_s)
+        except GetTimeoutError:
+            raise TimeoutError(f"{self._address}.{method} did not answer within {timeout_s} s") from None
+        except RayTaskError as error:
+            raise _cause(error) from None
+        except ActorDiedError as error:
+            raise PortDiedError(f"{self._address}: {_first_line(error)}") from None
+        except (ActorUnavailableError, RayActorError) as error:
+            time.sleep(_REVIVAL_PAUSE_S)
+            raise PortUnavailableError(f"{self._address}: {_first_line(error)}") from None
+
+    def kill(self) -> None:
+        """End the actor's process at once; Ray does not restart it."""
+        ray.kill(self._handle, no_restart=True)
+
+
+def _cause(error: RayTaskError) -> Exception:
+    cause = error.cause
+    return cause if isinstance(cause, Exception) else error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+class RayHosts:
+    """Makes hosts as detached, named Ray actors: they outlive their root, and end when it is gone for good."""
+
+    def __init__(self, system: str, namespace: str, search_path: Sequence[str]) -> None:
+        self._prefix, self._namespace, self._search_path = f"{system}/", namespace, list(search_path)
+
+    async def start_host(self, host_id: str, preload: tuple[str, ...]) -> Port:
+        """Start a host process and return when it has imported `preload` and answers."""
+        root = RayPort(self._prefix.rstrip("/"), ray.get_runtime_context().current_actor)
+        options: dict[str, Any] = {
+            "name": self._prefix + host_id,
+            "namespace": self._namespace,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            "max_restarts": 0,  # our supervisor restarts; two supervisors would fight
+            "max_task_retries": 0,  # Ray's retries would replay side effects
+            "max_concurrency": _CONCURRENT_CALLS,
+        }
+        handle = ray.remote(_HostActor).options(**options).remote(host_id, root, self._search_path)
+        port = RayPort(self._prefix + host_id, handle)
+        await port.call("attach", preload)
+        return port
+
+    async def living_hosts(self) -> dict[str, Port]:
+        """Return the hosts of this system that still answer."""
+        found: dict[str, Port] = {}
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            name = actor["name"]
+            if actor["namespace"] != self._namespace or not name.startswith(self._prefix):
+                continue
+            try:
+                port = RayPort(name, ray.get_actor(name, namespace=self._namespace))
+                await port.call("describe", timeout_s=5.0)
+            except (ValueError, PortDiedError, PortUnavailableError, TimeoutError):
+                continue  # it died between the listing and the question
+            found[name.removeprefix(self._prefix)] = port
+        return found
+
+
+class _HostActor(Host):
+    """A host in a Ray worker process of its own."""
+
+    def __init__(self, host_id: str, root: Port, search_path: Sequence[str]) -> None:
+        _extend_search_path(search_path)
+        super().__init__(host_id, root, on_orphaned=_end_process)
+
+
+class _RootActor:
+    """The root in a Ray worker process. Ray restarts it; it then adopts the hosts that live on."""
+
+    def __init__(self, namespace: str, search_path: Sequence[str], spec: bytes) -> None:
+        _extend_search_path(search_path)
+        system: SystemSpec = cloudpickle.loads(spec)
+        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path))
+        self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        self._recovery: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the tree."""
+        await self._root.start()
+
+    async def resolve(self, name: str, timeout_s: float, gone_epoch: int | None = None) -> Any:
+        """See `SystemRoot.resolve`."""
+        await self._recovered()
+        return await self._root.resolve(name, timeout_s, gone_epoch)
+
+    async def tree(self) -> Any:
+        """See `SystemRoot.tree`."""
+        await self._recovered()
+        return await self._root.tree()
+
+    async def stop(self) -> None:
+        """See `SystemRoot.stop`."""
+        await self._recovered()
+        await self._root.stop()
+
+    async def wait_closed(self) -> str:
+        """See `SystemRoot.wait_closed`."""
+        await self._recovered()
+        return await self._root.wait_closed()
+
+    async def _recovered(self) -> None:
+        if not self._reborn:
+            return
+        if self._recovery is None:
+            self._recovery = asyncio.get_running_loop().create_task(self._root.recover())
+        await asyncio.shield(self._recovery)
+
+
+def _extend_search_path(entries: Sequence[str]) -> None:
+    sys.path.extend(entry for entry in entries if entry not in sys.path)
+
+
+def _end_process() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # Ray's worker ends in good order on it
+
+
+def connect_cluster(
+    address: str | None = None, *, num_cpus: int | None = None, environment: dict[str, str] | None = None
+) -> str:
+    """Join the Ray cluster at `address`, or the one running on this machine, or start one that ends with this process.
+
+    Returns the cluster's address. Does nothing when this process is connected already. `environment` is set before a
+    cluster is started, so that its processes inherit it. Raises RuntimeUnavailableError when `address` has none.
+    """
+    if not ray.is_initialized():
+        apply_environment({**_ENVIRONMENT, **(environment or {})})
+        common: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            ray.init(address=address or "auto", **common)
+        except ConnectionError as error:
+            if address is not None:
+                raise RuntimeUnavailableError(
+                    f"No Ray cluster answers at {address!r} ({_first_line(error)}). Start one with "
+                    "`ray start --head`, or leave the address out to use a local one."
+                ) from error
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **common,
+            )
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def disconnect_cluster() -> None:
+    """Leave the cluster; one that `connect_cluster` started ends."""
+    ray.shutdown()
+
+
+def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: bool = False) -> System:
+    """Start the system on the connected cluster and return when every agent is up.
+
+    A `detached` system outlives this process until it is stopped by name; any other ends with its driver. Raises
+    SpecError when the name is taken or the spec does not pickle, and what kept an agent from starting.
+    """
+    search_path = [entry or str(Path.cwd()) for entry in sys.path]
+    try:
+        packed = cloudpickle.dumps(spec)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise SpecError(f"System {spec.name!r} cannot travel to another process: {error}.") from error
+    options: dict[str, Any] = {
+        "name": spec.name,
+        "namespace": namespace,
+        "lifetime": "detached" if detached else None,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": _CONCURRENT_CALLS,
+    }
+    try:
+        handle = ray.remote(_RootActor).options(**options).remote(namespace, search_path, packed)
+    except ValueError as error:
+        raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.") from error
+    root = RayPort(spec.name, handle)
+    try:
+        root.call_blocking("start")
+    except BaseException:
+        root.kill()
+        raise
+    return System(spec.name, root, runtime="ray")
+
+
+def find_ray_system(name: str, *, namespace: str = NAMESPACE) -> System:
+    """Return a handle on a running system. Raises RuntimeUnavailableError when there is none of that name."""
+    try:
+        handle = ray.get_actor(name, namespace=namespace)
+    except ValueError as error:
+        raise RuntimeUnavailableError(f"No system named {name!r} runs in namespace {namespace!r}.") from error
+    return System(name, RayPort(name, handle), runtime="ray")

@@ -1,0 +1,170 @@
+"""The contract of an optimizer: it is asked for trials and told what they scored.
+
+A *trial* is one candidate evaluated on rows of one split. Trials are numbered from 0 in the order of the asks.
+Trial 0 is always the default candidate on all validation rows: the baseline that every other is compared with.
+
+| method           | called by        | when                                                                          |
+|------------------|------------------|-------------------------------------------------------------------------------|
+| `start`          | the sweep        | once, before all else                                                         |
+| `ask`            | the sweep        | whenever another trial may be opened; `pending` trials are asked, not yet told |
+| `tell`           | the sweep        | once for each trial, in any order, when its last row is recorded or it failed |
+| `done`           | the sweep        | any time; True means that `ask` will return None for ever                     |
+| `best`           | the sweep        | any time; None as long as no validation trial has a score                     |
+| `state_dict`     | whoever saves it | any time after `start`; JSON                                                  |
+| `load_state_dict`| whoever loads it | once, right after `start` with the same context                               |
+
+Rules that make a sweep resumable: an optimizer draws nothing from outside (clock, global random state), so the same
+context and the same sequence of asks and tells give the same answers; and an `ask` that returns None changes nothing,
+since it is not journalled. It returns None while it must wait for a pending trial to be told, and when it is done;
+None with nothing pending and `done` False is an error of the optimizer and ends the sweep.
+
+If `start`, `ask` or `tell` raises, the sweep ends with that error and stays resumable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal, Protocol
+
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.errors import OptimizerError
+from dspex_coordination.space import Space
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchContext:
+    """What an optimizer may know of a search.
+
+    `train_ids` and `train_labels` have one entry a train row; an id is what a `Demos` value names, a label is the
+    expected output as text. Raises OptimizerError for a number or length that cannot be.
+    """
+
+    space: Space
+    seed: int
+    max_trials: int
+    train_ids: tuple[str, ...]
+    train_labels: tuple[str, ...] | None
+    train_rows: int
+    validation_rows: int
+
+    def __post_init__(self) -> None:
+        if self.max_trials < 1:
+            raise OptimizerError(f"max_trials must be at least 1, got {self.max_trials}.")
+        if self.validation_rows < 1:
+            raise OptimizerError("The validation split has no rows, so no candidate can be scored.")
+        if len(self.train_ids) != self.train_rows:
+            raise OptimizerError(f"{self.train_rows} train rows need as many train_ids, got {len(self.train_ids)}.")
+        if self.train_labels is not None and len(self.train_labels) != self.train_rows:
+            raise OptimizerError(
+                f"{self.train_rows} train rows need as many train_labels, got {len(self.train_labels)}."
+            )
+
+    def rows_of(self, split: Split) -> int:
+        """Return the number of rows of a split."""
+        return self.train_rows if split == "train" else self.validation_rows
+
+    def check(self, owner: str, seed: int | None, max_trials: int | None) -> None:
+        """Raise OptimizerError if an optimizer was made for another seed or number of trials (None: any)."""
+        for name, made, mine in (("seed", seed, self.seed), ("max_trials", max_trials, self.max_trials)):
+            if made is not None and made != mine:
+                raise OptimizerError(f"{owner} was made with {name}={made} but the search has {name}={mine}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A trial to run: a candidate on some rows of a split; `rows=None` means all of them."""
+
+    candidate: Candidate
+    split: Split = "validation"
+    rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of trial `number`. `scores` and `outputs` have one entry a row of `rows`; a failed trial has none.
+
+    A score is None where the metric gave none; `failed` says why there are no scores at all.
+    """
+
+    number: int
+    candidate: Candidate
+    split: Split
+    rows: tuple[int, ...]
+    scores: tuple[float | None, ...]
+    outputs: tuple[Any, ...]
+    cost_usd: float
+    failed: str | None
+
+    def __post_init__(self) -> None:
+        if not len(self.rows) == len(self.scores) == len(self.outputs):
+            raise OptimizerError(
+                f"Trial {self.number}: {len(self.rows)} rows need as many scores and outputs, "
+                f"got {len(self.scores)} and {len(self.outputs)}."
+            )
+        if any(score is not None and not math.isfinite(score) for score in self.scores):
+            raise OptimizerError(f"Trial {self.number}: scores must be finite, got {self.scores!r}.")
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the scores there are; None for a failed trial or one without a score."""
+        known = [score for score in self.scores if score is not None]
+        return fmean(known) if known and self.failed is None else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
+        return {
+            "number": self.number,
+            "candidate": self.candidate.to_json(),
+            "split": self.split,
+            "rows": list(self.rows),
+            "scores": list(self.scores),
+            "outputs": list(self.outputs),
+            "cost_usd": self.cost_usd,
+            "failed": self.failed,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Told:
+        """Rebuild from `to_json`."""
+        sequences = {name: tuple(data[name]) for name in ("rows", "scores", "outputs")}
+        return Told(**{**data, **sequences, "candidate": Candidate(data["candidate"])})
+
+
+class Optimizer(Protocol):
+    """The methods of the table above."""
+
+    name: str
+
+    def start(self, context: SearchContext) -> None:
+        """Take the context. Raises OptimizerError if this optimizer cannot search that space."""
+        ...
+
+    def ask(self, pending: int) -> Ask | None:
+        """Return the next trial, or None to wait for a pending one or because it is done."""
+        ...
+
+    def tell(self, told: Told) -> None:
+        """Take the result of a trial. Raises OptimizerError for a trial not asked or told before."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether no further trial will come."""
+        ...
+
+    def best(self) -> Told | None:
+        """Return the told validation trial of the highest mean score, the earlier one of a tie; never a failed one."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to go on, as JSON."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state. Raises OptimizerError for the state of another optimizer."""
+        ...

@@ -1,0 +1,56 @@
+"""What a sweep asks of a worker, and what the worker answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_coordination.canonical import canonical_json
+from dspex_coordination.errors import SweepError
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRows:
+    """Payload of one unit of work: run the program with these values on these rows of a split."""
+
+    run_id: str
+    trial: int
+    candidate_values: dict[str, Any]
+    split: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One row's result. `score` is None where the metric gave none; `output` is JSON.
+
+    An exception of the program on this row is `error` with `score=0.0`. Raises SweepError for a score, cost or
+    latency that is no finite number, or an output that is no JSON: at the worker, where the fault is.
+    """
+
+    row: int
+    score: float | None
+    output: Any
+    cost_usd: float = 0.0
+    latency_s: float = 0.0
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.score is not None and not math.isfinite(self.score):
+            raise SweepError(f"Row {self.row}: the score must be finite, got {self.score!r}.")
+        for name, value in (("cost_usd", self.cost_usd), ("latency_s", self.latency_s)):
+            if not (math.isfinite(value) and value >= 0):
+                raise SweepError(f"Row {self.row}: {name} must be finite and not negative, got {value!r}.")
+        try:
+            canonical_json(self.output)
+        except (TypeError, ValueError) as error:
+            raise SweepError(f"Row {self.row}: the output is no JSON value: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class RowsEvaluated:
+    """A worker's answer: one result for each row asked, and records of its model calls, opaque to this floor."""
+
+    rows: tuple[RowResult, ...]
+    records: tuple[dict[str, Any], ...] = ()

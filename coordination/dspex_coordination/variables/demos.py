@@ -1,0 +1,163 @@
+"""`Demos`: which examples of a pool a program shows as demonstrations."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from dspex_coordination.canonical import canonical_json
+from dspex_coordination.errors import VariableError
+from dspex_coordination.variables.base import Variable
+from dspex_coordination.variables.checks import integer
+
+SELECT_MODES = ("fixed", "nearest")
+_DEFAULT_NEAREST = 8
+
+
+class Demos(Variable[dict[str, Any]]):
+    """Either a fixed, ordered set of example ids or the k nearest of the whole pool for each input.
+
+    A value is JSON: `{"select": "fixed", "ids": [...]}` or `{"select": "nearest", "k": 8}`; `max` bounds both the
+    number of ids and k. The pool of ids is data, not definition: `bind` gives it for one search, and it is no part
+    of the JSON form. Without a pool, ids are not checked and `sample` gives the default (the empty set).
+    """
+
+    kind: ClassVar[str] = "demos"
+
+    def __init__(
+        self,
+        *,
+        max: int = 16,  # noqa: A002 - the public name
+        select: Sequence[str] = SELECT_MODES,
+        default: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.max = integer(max, "Demos: max")
+        if self.max < 0:
+            raise VariableError(f"Demos: max must be at least 0, got {self.max}.")
+        self.select = self._checked_select(select)
+        self.pool: tuple[str, ...] | None = None
+        self.labels: tuple[str, ...] | None = None
+        self.default = self._empty() if default is None else self._checked_default(default)
+
+    def _checked_select(self, select: Any) -> tuple[str, ...]:
+        known = " and ".join(repr(mode) for mode in SELECT_MODES)
+        if isinstance(select, str) or not isinstance(select, Sequence) or not select:
+            raise VariableError(f"Demos: select must be a non-empty list out of {known}, got {select!r}.")
+        for mode in select:
+            if mode not in SELECT_MODES:
+                raise VariableError(f"Demos: unknown select mode {mode!r}; the modes are {known}.")
+        if len(set(select)) < len(select):
+            raise VariableError(f"Demos: select repeats a mode, got {select!r}.")
+        if self.max == 0 and "fixed" not in select:
+            raise VariableError("Demos: max=0 leaves nothing to select; 'nearest' needs max of at least 1.")
+        return tuple(select)
+
+    def _empty(self) -> dict[str, Any]:
+        if "fixed" in self.select:
+            return {"select": "fixed", "ids": []}
+        return {"select": "nearest", "k": min(_DEFAULT_NEAREST, self.max)}
+
+    def _checked_default(self, default: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.validate(default)
+        except VariableError as error:
+            raise VariableError(f"Demos: default is outside the domain: {error}") from error
+
+    @property
+    def allows_nearest(self) -> bool:
+        """Whether "nearest" with some k is a value of this variable."""
+        return "nearest" in self.select and self.max >= 1
+
+    def bind(self, ids: Sequence[str], labels: Sequence[str] | None = None) -> Self:
+        """Return this variable with a pool of example ids and, if known, the label of each.
+
+        Raises VariableError for an id that is no text or occurs twice, or labels of another length.
+        """
+        pool = tuple(ids)
+        if any(not isinstance(one, str) for one in pool):
+            raise VariableError(f"{self.label}: the ids of the pool must be text.")
+        if len(set(pool)) < len(pool):
+            repeated = next(one for position, one in enumerate(pool) if one in pool[:position])
+            raise VariableError(f"{self.label}: the pool holds the id {repeated!r} twice.")
+        if labels is not None and len(labels) != len(pool):
+            raise VariableError(f"{self.label}: {len(pool)} ids need as many labels, got {len(labels)}.")
+        twin = copy.copy(self)
+        vars(twin).update(pool=pool, labels=None if labels is None else tuple(labels), _known=frozenset(pool))
+        return twin
+
+    def validate(self, value: Any) -> dict[str, Any]:
+        """Return a fresh dict with `select` and `ids` or `k`; with a pool bound, every id must be in it."""
+        mode = value.get("select") if isinstance(value, Mapping) else None
+        if mode == "fixed" and set(value) == {"select", "ids"} and mode in self.select:
+            return {"select": "fixed", "ids": self._checked_ids(value["ids"])}
+        if mode == "nearest" and set(value) == {"select", "k"} and mode in self.select:
+            k = integer(value["k"], f"{self.label}: k")
+            if not 1 <= k <= self.max:
+                raise self._reject(value, f"k from 1 to {self.max}")
+            return {"select": "nearest", "k": k}
+        forms = {"fixed": "{'select': 'fixed', 'ids': [...]}", "nearest": "{'select': 'nearest', 'k': 4}"}
+        raise self._reject(value, " or ".join(forms[one] for one in self.select))
+
+    def _checked_ids(self, ids: Any) -> list[str]:
+        if isinstance(ids, str) or not isinstance(ids, Sequence) or any(not isinstance(one, str) for one in ids):
+            raise self._reject(ids, "ids as a list of text")
+        if len(ids) > self.max:
+            raise VariableError(f"{self.label}: {len(ids)} ids are more than max={self.max}.")
+        if len(set(ids)) < len(ids):
+            raise self._reject(ids, "every id once")
+        if self.pool is not None:
+            known: frozenset[str] = vars(self)["_known"]
+            strangers = [one for one in ids if one not in known]
+            if strangers:
+                raise self._reject(strangers, "ids of examples in the training data")
+        return list(ids)
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """Draw the mode evenly, then 1 to max ids of the pool or a k spread evenly in the logarithm."""
+        if not self.pool or self.max == 0:
+            return dict(self.default)
+        if rng.choice(self.select) == "nearest":
+            return {"select": "nearest", "k": min(self.max, int(math.exp(rng.uniform(0, math.log(self.max + 1)))))}
+        count = rng.randint(1, min(self.max, len(self.pool)))
+        return {"select": "fixed", "ids": rng.sample(self.pool, count)}
+
+    def grid(self, n: int) -> list[dict[str, Any]]:
+        """Return at most `n` values: the default, nearest 1 to max, then fixed sets of growing size."""
+        if n < 1:
+            raise VariableError(f"grid(n): n must be at least 1, got {n}.")
+        distinct: dict[str, dict[str, Any]] = {}
+        for value in itertools.chain([dict(self.default)], self._every()):
+            distinct.setdefault(canonical_json(value), value)
+            if len(distinct) == n:
+                break
+        return list(distinct.values())
+
+    def _every(self) -> Iterator[dict[str, Any]]:
+        if self.pool is not None and not self.pool:
+            return
+        if self.allows_nearest:
+            yield from ({"select": "nearest", "k": k} for k in range(1, self.max + 1))
+        if "fixed" in self.select:
+            pool = self.pool or ()
+            for size in range(min(self.max, len(pool)) + 1):
+                yield from ({"select": "fixed", "ids": list(ids)} for ids in itertools.permutations(pool, size))
+
+    def fields(self) -> dict[str, Any]:
+        """Return max, select and default; the pool is data and stays out."""
+        return {"max": self.max, "select": list(self.select), "default": self.default}
+
+    @property
+    def cardinality(self) -> int | None:
+        """The number of nearest values and ordered sets; None before `bind`, 1 with an empty pool."""
+        if self.pool is None:
+            return None
+        if not self.pool:
+            return 1
+        nearest = self.max if self.allows_nearest else 0
+        size = len(self.pool)
+        ordered = sum(math.perm(size, count) for count in range(min(self.max, size) + 1))
+        return nearest + (ordered if "fixed" in self.select else 0)

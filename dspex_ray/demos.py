@@ -1,0 +1,131 @@
+"""`DemoPool`: the labelled examples a program may show to a model as demonstrations."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from dspex_ray.errors import DataError, ProgramError
+from dspex_ray.example import Example, as_text
+from dspex_ray.lm.ngrams import NgramIndex
+from dspex_ray.problems import near, shown
+
+_CACHED_RANKINGS = 16_384
+_RANKING_LENGTH = 32  # the nearest are ranked at least this far, so that another k asks the cache
+
+_held_out: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_held_out_example", default=None)
+
+
+@contextmanager
+def held_out(example: Example) -> Iterator[None]:
+    """Keep the example and its copies out of every selection within: it is being asked, and must not be its own answer."""
+    token = _held_out.set(example.content_id)
+    try:
+        yield
+    finally:
+        _held_out.reset(token)
+
+
+class DemoPool:
+    """Examples by id. The index for "nearest" is built on first use and left behind when the pool is pickled.
+
+    Raises DataError if two examples have the same id.
+    """
+
+    def __init__(self, examples: Sequence[Example] = ()) -> None:
+        self.examples = tuple(examples)
+        self._by_id = {example.id: example for example in self.examples}
+        if len(self._by_id) < len(self.examples):
+            seen: set[str] = set()
+            repeated = next(e.id for e in self.examples if e.id in seen or seen.add(e.id))  # type: ignore[func-returns-value]
+            raise DataError(f"The demonstration pool holds the id {repeated!r} twice.")
+        self._contents: dict[str, int] = {}
+        for example in self.examples:
+            self._contents[example.content_id] = self._contents.get(example.content_id, 0) + 1
+        self._index: NgramIndex | None = None
+        self._rankings: OrderedDict[str, list[int]] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, in the pool's order."""
+        return tuple(example.id for example in self.examples)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The label of each example; None if any has none."""
+        labels = tuple(example.label for example in self.examples if example.label is not None)
+        return labels if len(labels) == len(self.examples) else None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, example_id: str) -> Example:
+        """Return the example. Raises ProgramError, with the closest id, for an unknown one."""
+        try:
+            return self._by_id[example_id]
+        except KeyError:
+            close = near(str(example_id), self._by_id)
+            msg = f"No example {example_id!r} in the demonstration pool of {len(self)} examples{close}."
+            raise ProgramError(msg) from None
+
+    def subset(self, ids: Sequence[str]) -> DemoPool:
+        """Return a pool of these examples, in this order. Raises ProgramError for an unknown id."""
+        return DemoPool([self[example_id] for example_id in ids])
+
+    def select(self, value: Mapping[str, Any], values: Mapping[str, Any]) -> list[Example]:
+        """Return the examples a `Demos` value picks for an input, in the order they are shown.
+
+        `{"select": "fixed", "ids": [...]}` gives those, in that order; `{"select": "nearest", "k": n}` gives the n
+        nearest to the input, the nearest last (closest to the question). An example under `held_out` is left out.
+        Raises ProgramError for an unknown id or another form of value.
+        """
+        out = _held_out.get()
+        match value:
+            case {"select": "fixed", "ids": [*ids]}:
+                return [example for example in map(self.__getitem__, ids) if example.content_id != out]
+            case {"select": "nearest", "k": int(k)} if k >= 0:
+                ranked = self._ranked(self._query(values), k + self._contents.get(out or "", 0))
+                near_ones = [e for e in (self.examples[i] for i in ranked) if e.content_id != out]
+                return near_ones[:k][::-1]
+        forms = '{"select": "fixed", "ids": [...]} or {"select": "nearest", "k": 8}'
+        raise ProgramError(f"Demonstrations are chosen by {forms}, got {shown(value)}.")
+
+    def _query(self, values: Mapping[str, Any]) -> str:
+        # fields the data never had (defaults, tuned values) would push every example away alike
+        known = self.examples[0].input if self.examples else {}
+        return as_text({name: value for name, value in values.items() if name in known} or values)
+
+    def _ranked(self, text: str, count: int) -> list[int]:
+        with self._lock:
+            ranking = self._rankings.get(text)
+            if ranking is not None and (len(ranking) >= count or len(ranking) == len(self)):
+                self._rankings.move_to_end(text)
+                return ranking[:count]
+            if self._index is None:
+                self._index = NgramIndex([as_text(example.input) for example in self.examples])
+            ranking = self._index.nearest(text, max(count, _RANKING_LENGTH))
+            self._rankings[text] = ranking
+            if len(self._rankings) > _CACHED_RANKINGS:
+                self._rankings.popitem(last=False)
+            return ranking[:count]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the examples as JSON."""
+        return {"examples": [example.to_json() for example in self.examples]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> DemoPool:
+        """Rebuild a pool from `to_json`. Raises DataError for what is no such JSON."""
+        examples = data.get("examples") if isinstance(data, Mapping) else None
+        if not isinstance(examples, list):
+            raise DataError(f"A demonstration pool's JSON has a list of 'examples', got {shown(data)}.")
+        return DemoPool([Example.from_json(example) for example in examples])
+
+    def __reduce__(self) -> tuple[type[DemoPool], tuple[tuple[Example, ...]]]:
+        """Pickle the examples alone: the index costs more to send than to build."""
+        return DemoPool, (self.examples,)

@@ -1,0 +1,66 @@
+"""What an OpenAI-compatible endpoint understands, learnt from its own complaints, and requests spelt accordingly."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from dspex_ray.lm.base import LMRequest, wire_messages
+
+_FORMAT = re.compile(r"response_format|json_schema|json_object|guided|structured.output", re.IGNORECASE)
+_NOT_SUPPORTED = re.compile(r"unsupported|not support|unrecognized|unknown|not permitted|deprecated", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The optional parts of the protocol. A client starts with all of them and drops what the endpoint refuses."""
+
+    response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
+    usage_in_stream: bool = True
+    length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    sampling: bool = True
+
+    def body(self, wire_model: str, request: LMRequest, *, stream: bool) -> dict[str, Any]:
+        """Return the JSON body of `POST /chat/completions`."""
+        body: dict[str, Any] = {"model": wire_model, "messages": wire_messages(request.messages)}
+        optional = {
+            "temperature": request.temperature if self.sampling else None,
+            "top_p": request.top_p if self.sampling else None,
+            self.length_key: request.max_tokens,
+            "stop": list(request.stop) or None,
+            "seed": request.seed,
+            "response_format": self._format(request),
+        }
+        body.update((key, value) for key, value in optional.items() if value is not None)
+        if stream:
+            body["stream"] = True
+            if self.usage_in_stream:
+                body["stream_options"] = {"include_usage": True}
+        return body
+
+    def after_refusal(self, complaint: str, request: LMRequest) -> Dialect | None:
+        """Return the dialect that avoids what a 400 complains about, or None when nothing of ours is to blame.
+
+        Every step drops something for good, so a client adapts a handful of times at most.
+        """
+        if _FORMAT.search(complaint) and request.response_schema is not None and self.response_format != "none":
+            return replace(self, response_format="json_object" if self.response_format == "json_schema" else "none")
+        if "stream_options" in complaint and self.usage_in_stream:
+            return replace(self, usage_in_stream=False)
+        if "max_completion_tokens" in complaint and request.max_tokens and self.length_key == "max_tokens":
+            return replace(self, length_key="max_completion_tokens")
+        sampled = request.temperature is not None or request.top_p is not None
+        about_sampling = re.search(r"temperature|top_p", complaint) and _NOT_SUPPORTED.search(complaint)
+        if about_sampling and sampled and self.sampling:
+            return replace(self, sampling=False)
+        return None
+
+    def _format(self, request: LMRequest) -> dict[str, Any] | None:
+        if request.response_schema is None or self.response_format == "none":
+            return None
+        if self.response_format == "json_object":
+            return {"type": "json_object"}
+        # strict mode refuses schemas with defaults, optional fields or bounds, which ours have
+        schema = {"name": "reply", "schema": dict(request.response_schema), "strict": False}
+        return {"type": "json_schema", "json_schema": schema}

@@ -1,0 +1,244 @@
+"""The direct path: any endpoint that speaks OpenAI's chat format, over one pool of kept-alive connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from dspex_ray.errors import ConfigurationError, LMConnectionError, LMError
+from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
+from dspex_ray.lm.dialect import Dialect
+from dspex_ray.lm.prices import Price
+from dspex_ray.lm.retry import Retry, Timing, timed_out
+from dspex_ray.lm.wire import EventReader, WireReply, add_event, bad_reply, error_answer, read_completion
+
+_LOG = logging.getLogger(__name__)
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the deadline is Retry's, over all attempts
+_HOST_THAT_NEEDS_A_KEY = "api.openai.com"
+_COMPLAINTS = (400, 422)
+
+
+class OpenAICompatibleLM:
+    """A model behind `POST {base_url}/chat/completions`: OpenAI, vLLM, Ollama, llama.cpp, a gateway.
+
+    `model` is the name the user wrote, `wire_model` the one the endpoint knows. Without `price` a reply's `cost_usd` is
+    None. At most `max_concurrency` requests are open at once on one event loop; more wait, within their timeout. An
+    optional part of the protocol that the endpoint refuses (JSON Schema, stream usage, `max_tokens`, sampling for
+    reasoning models) is dropped for good, with a log line. The pickled form holds the key: it goes to workers that
+    call the model. Proxy variables of the environment are not read. Raises ConfigurationError for a URL that is not
+    plain http(s) and for OpenAI's own address without a key.
+    """
+
+    def __init__(  # noqa: PLR0913 - one keyword for each fact of an endpoint
+        self,
+        model: str,
+        *,
+        wire_model: str,
+        base_url: str,
+        api_key: str | None,
+        price: Price | None,
+        max_concurrency: int = 256,
+        max_attempts: int = 4,
+        timing: Timing | None = None,
+    ) -> None:
+        self._model = model
+        self._wire_model = wire_model
+        self._base_url = _checked_url(base_url)
+        if not api_key and urlsplit(self._base_url).hostname == _HOST_THAT_NEEDS_A_KEY:
+            msg = (
+                f"{model} needs an API key: set the environment variable OPENAI_API_KEY. For an endpoint of your own "
+                "set OPENAI_BASE_URL; to try things out without a key use the model embedded/nearest."
+            )
+            raise ConfigurationError(msg)
+        if max_concurrency < 1:
+            msg = f"max_concurrency is {max_concurrency}; at least one request must be allowed"
+            raise ConfigurationError(msg)
+        self._api_key = api_key
+        self._price = price
+        self._max_concurrency = max_concurrency
+        self._retry = Retry(max_attempts=max_attempts, timing=timing or Timing())
+        self._dialect = Dialect()
+        self._sessions = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
+
+    def __repr__(self) -> str:
+        key = "'***'" if self._api_key else None
+        return f"OpenAICompatibleLM({self._model!r}, base_url={self._base_url!r}, api_key={key})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle everything but the connections."""
+        return {name: value for name, value in vars(self).items() if name != "_sessions"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore with no connection open."""
+        vars(self).update(state, _sessions=WeakKeyDictionary())
+
+    @property
+    def model(self) -> str:
+        """The name the user wrote."""
+        return self._model
+
+    async def complete(self, request: LMRequest) -> LMReply:
+        """Answer with the whole reply; errors as `LM` says."""
+        clock = self._retry.timing.clock
+        started = clock.monotonic()
+        tried = [self._dialect]
+
+        async def attempt(number: int) -> LMReply:
+            tried[0] = self._dialect
+            with self._our_errors():
+                response = await self._open(request, tried[0], stream=False)
+                async with response:
+                    raw = await response.read()
+            answer = read_completion(raw, self._what)
+            answer.request_id = response.headers.get("x-request-id") or answer.request_id
+            return self._reply(answer, clock.monotonic() - started, number)
+
+        return await self._retry.run(
+            attempt,
+            timeout_s=request.timeout_s,
+            what=self._what,
+            adapt=lambda error: self._adapt(error, tried[0], request),
+        )
+
+    async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
+        """Answer piece by piece. Retries end with the first byte: a stream cut later is an LMConnectionError."""
+        clock = self._retry.timing.clock
+        started = clock.monotonic()
+        tried = [self._dialect]
+
+        async def attempt(number: int) -> tuple[aiohttp.ClientResponse, int]:
+            tried[0] = self._dialect
+            with self._our_errors():
+                return await self._open(request, tried[0], stream=True), number
+
+        response, attempts = await self._retry.run(
+            attempt,
+            timeout_s=request.timeout_s,
+            what=self._what,
+            adapt=lambda error: self._adapt(error, tried[0], request),
+        )
+        answer = WireReply()
+        async with response:
+            reader = EventReader(self._what)
+            while chunk := await self._read(response, started, request, attempts):
+                for data in reader.feed(chunk):
+                    if piece := add_event(answer, data, self._what):
+                        yield LMChunk(delta=piece)
+        if not answer.done and answer.finish_reason is None:
+            raise self._cut(f"the stream ended after {len(answer.text)} characters without saying it was finished")
+        answer.request_id = response.headers.get("x-request-id") or answer.request_id
+        yield LMChunk(reply=self._reply(answer, clock.monotonic() - started, attempts))
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop. Calling it twice is harmless."""
+        session = self._sessions.pop(asyncio.get_running_loop(), None)
+        if session is not None:
+            await session.close()
+
+    @property
+    def _what(self) -> str:
+        """The subject of an error sentence."""
+        return f"{self._model} at {self._base_url}"
+
+    async def _open(self, request: LMRequest, dialect: Dialect, *, stream: bool) -> aiohttp.ClientResponse:
+        """Send the request and return the response whose status is 200. Raises the LMError of any other status."""
+        body = json.dumps(dialect.body(self._wire_model, request, stream=stream)).encode()
+        url = f"{self._base_url}/chat/completions"
+        response = await self._session().post(url, data=body, allow_redirects=False)
+        if response.status == 200:  # noqa: PLR2004 - HTTP's own number
+            return response
+        async with response:
+            raw = await response.read()
+        raise error_answer(response.status, raw, response.headers, self._what)
+
+    async def _read(
+        self, response: aiohttp.ClientResponse, started: float, request: LMRequest, attempts: int
+    ) -> bytes:
+        """Return the next bytes of a stream, empty at its end, within what is left of the request's timeout."""
+        left_s = started + request.timeout_s - self._retry.timing.clock.monotonic()
+        try:
+            with self._our_errors():
+                async with asyncio.timeout(max(left_s, 0.0)):
+                    return await response.content.readany()
+        except TimeoutError as error:
+            raise timed_out(self._what, request.timeout_s, attempts) from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None or session.closed:
+            for dead in [known for known in self._sessions if known.is_closed()]:
+                self._sessions.pop(dead).detach()  # its connections ended with its loop
+            headers = {"Content-Type": "application/json"}
+            if self._api_key:
+                headers["Authorization"] = f"Bearer {self._api_key}"
+            connector = aiohttp.TCPConnector(limit=self._max_concurrency, keepalive_timeout=30.0)
+            session = aiohttp.ClientSession(connector=connector, timeout=_NO_TIMEOUT, headers=headers)
+            self._sessions[loop] = session
+        return session
+
+    def _adapt(self, error: LMError, tried: Dialect, request: LMRequest) -> bool:
+        """Drop what the endpoint refuses and return whether the request should be sent again at once."""
+        if error.status not in _COMPLAINTS:
+            return False
+        if self._dialect != tried:  # a concurrent call has learnt something meanwhile
+            return True
+        adapted = tried.after_refusal(error.message, request)
+        if adapted is None:
+            return False
+        self._dialect = adapted
+        _LOG.info("%s refuses a part of the protocol and gets %s from now on: %s", self._what, adapted, error.message)
+        return True
+
+    def _reply(self, answer: WireReply, latency_s: float, attempts: int) -> LMReply:
+        usage = answer.usage
+        return LMReply(
+            text=answer.text,
+            model=self._model,
+            usage=usage or Usage(),
+            cost_usd=self._price.cost_usd(usage) if self._price and usage else None,
+            latency_s=latency_s,
+            attempts=attempts,
+            finish_reason=answer.finish_reason or "stop",
+            request_id=answer.request_id,
+        )
+
+    def _cut(self, reason: str) -> LMConnectionError:
+        return LMConnectionError(f"The connection to {self._what} broke: {reason}. Calling again may succeed.")
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Turn aiohttp's errors into ours."""
+        try:
+            yield
+        except aiohttp.ClientConnectorError as error:
+            msg = (
+                f"No connection to {self._what} ({error.os_error.strerror or error}). Start the model server there, "
+                "or give the right address (base_url, or the provider's variable such as OPENAI_BASE_URL)."
+            )
+            raise LMConnectionError(msg) from error
+        except aiohttp.ClientResponseError as error:
+            raise bad_reply(f"{self._what} does not speak HTTP as expected", str(error).encode()) from error
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._cut(str(error) or type(error).__name__) from error
+
+
+def _checked_url(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        msg = f"base_url {base_url!r} is no http(s) address; it looks like http://127.0.0.1:8000/v1"
+        raise ConfigurationError(msg)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        msg = f"base_url for {parts.hostname} holds a password, query or fragment; give the key as api_key instead"
+        raise ConfigurationError(msg)
+    return base_url.rstrip("/")

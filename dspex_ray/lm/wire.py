@@ -1,0 +1,211 @@
+"""The OpenAI chat format read: whole replies, streamed replies and error answers, without I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dspex_ray.errors import (
+    LMAuthError,
+    LMBadReplyError,
+    LMContextWindowError,
+    LMError,
+    LMRateLimitError,
+    LMServerError,
+    LMTimeoutError,
+)
+from dspex_ray.lm.base import Usage
+
+_RAW_KEPT = 500
+_LONGEST_EVENT = 4 << 20
+_CONTEXT = re.compile(r"context[_ ](length|window|size)|exceed_context|prompt is too long|too many tokens", re.IGNORECASE)
+_OUT_OF_QUOTA = "insufficient_quota"
+
+
+@dataclass(slots=True)
+class WireReply:
+    """A reply as it grows: `usage` stays None until the endpoint reports it; `done` once it says it has ended."""
+
+    parts: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    request_id: str | None = None
+    done: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.parts)
+
+
+def read_completion(raw: bytes, what: str) -> WireReply:
+    """Read the body of a whole reply. Raises LMBadReplyError naming `what` for anything but a chat completion."""
+    body = _json_object(raw, what)
+    choice = _first_choice(body)
+    message = choice.get("message") if choice else None
+    if choice is None or not isinstance(message, Mapping):
+        raise bad_reply(f"{what} answered JSON without choices[0].message", raw)
+    reply = WireReply(usage=_usage(body.get("usage")), request_id=_text_or_none(body.get("id")), done=True)
+    reply.parts.append(_content(message.get("content")) or _content(message.get("refusal")))
+    reply.finish_reason = _text_or_none(choice.get("finish_reason"))
+    return reply
+
+
+def add_event(reply: WireReply, data: str, what: str) -> str:
+    """Add one server-sent event to a streamed reply and return the new piece of text, often empty.
+
+    Raises LMBadReplyError for data that is no JSON object, and the matching LMError for an error event.
+    """
+    if data.strip() == "[DONE]":
+        reply.done = True
+        return ""
+    raw = data.encode("utf-8", "surrogatepass")
+    event = _json_object(raw, what)
+    if event.get("error"):
+        raise error_answer(_status_of(event["error"]), raw, {}, what)
+    reply.usage = _usage(event.get("usage")) or reply.usage
+    reply.request_id = reply.request_id or _text_or_none(event.get("id"))
+    choice = _first_choice(event)
+    if choice is None:
+        return ""
+    reply.finish_reason = _text_or_none(choice.get("finish_reason")) or reply.finish_reason
+    delta = choice.get("delta")
+    piece = _content(delta.get("content")) or _content(delta.get("refusal")) if isinstance(delta, Mapping) else ""
+    if piece:
+        reply.parts.append(piece)
+    return piece
+
+
+class EventReader:
+    """Server-sent events out of the bytes of a stream, however they are cut (HTML standard, section 9.2)."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._rest = b""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """Yield the data of each event that `chunk` completes. Raises LMBadReplyError for an endless line."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > _LONGEST_EVENT:
+            raise bad_reply(f"{self._what} streamed a line of more than {_LONGEST_EVENT} bytes", self._rest)
+        for raw in lines:
+            line = raw.removesuffix(b"\r").decode("utf-8", "replace")
+            if line.startswith("data:"):
+                self._data.append(line[5:].removeprefix(" "))
+            elif not line and self._data:
+                data, self._data = "\n".join(self._data), []
+                yield data
+
+
+def error_answer(status: int, raw: bytes, headers: Mapping[str, str], what: str) -> LMError:
+    """Return the error for an answer that is not 200, by its status and the code in its body."""
+    code, said = _complaint(raw)
+    kept = raw[:_RAW_KEPT].decode("utf-8", "replace")
+    retry_after_s = _retry_after(headers)
+    kind, advice = _kind_of(status, code, said)
+    sentence = f"{what} answered {status}: {said or 'no reason given'}.{advice}"
+    return kind(sentence, status=status, retry_after_s=retry_after_s, raw=kept)
+
+
+def bad_reply(sentence: str, raw: bytes) -> LMBadReplyError:
+    """Return the error for a reply that is not the protocol; the beginning of the reply is kept."""
+    kept = raw[:_RAW_KEPT].decode("utf-8", "replace")
+    return LMBadReplyError(f"{sentence}. It began: {kept[:80]!r}.", raw=kept)
+
+
+def _kind_of(status: int, code: str, said: str) -> tuple[type[LMError], str]:
+    """One line a case: status and code to the class of error and what the user can do."""
+    if status in (401, 403):
+        return LMAuthError, " Check the API key and what it is allowed to use."
+    if status == 402 or code == _OUT_OF_QUOTA:  # noqa: PLR2004 - HTTP's own number
+        return LMAuthError, " The account has no credit left; waiting does not help."
+    if status == 429:  # noqa: PLR2004 - HTTP's own number
+        return LMRateLimitError, " Ask for less at a time, or raise the limit with the provider."
+    if status in (408, 504, 524):
+        return LMTimeoutError, ""
+    if status >= 500:  # noqa: PLR2004 - HTTP's own number
+        return LMServerError, ""
+    if status == 413 or _CONTEXT.search(code) or _CONTEXT.search(said):  # noqa: PLR2004 - HTTP's own number
+        return LMContextWindowError, " Use fewer demonstrations, shorter input, or a model with a longer context."
+    if status == 404:  # noqa: PLR2004 - HTTP's own number
+        return LMError, " Check the model's name and the base URL."
+    return LMError, ""
+
+
+def _complaint(raw: bytes) -> tuple[str, str]:
+    """Return the code and the sentence of an error body, whatever shape the provider gives it."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return "", " ".join(raw[:_RAW_KEPT].decode("utf-8", "replace").split()).rstrip(".")
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return "", str(error)[:_RAW_KEPT].rstrip(".")
+    said = error.get("message") or error.get("detail") or json.dumps(error)
+    return str(error.get("code") or error.get("type") or ""), str(said)[:_RAW_KEPT].rstrip(".")
+
+
+def _status_of(error: Any) -> int:
+    """Return the status an error event carries in its code; 500 where it says nothing, the stream being broken."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500  # noqa: PLR2004 - HTTP's error range
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return Retry-After in seconds. The rare form with a date is left out: clocks differ."""
+    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None
+
+
+def _json_object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise bad_reply(f"{what} answered something that is not JSON", raw) from error
+    if not isinstance(body, dict):
+        raise bad_reply(f"{what} answered JSON that is no object", raw)
+    return body
+
+
+def _first_choice(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, Mapping) else None
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):  # some servers answer in parts: [{"type": "text", "text": ...}]
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return ""
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, Mapping):
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
+    return Usage(
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(cached),
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

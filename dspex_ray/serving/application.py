@@ -1,0 +1,237 @@
+"""The HTTP application of one program: plain ASGI, no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from dspex_agents.ids import IdSource, RandomIds
+from dspex_ray.serving import problem
+from dspex_ray.serving.base import Bill, ProgramService, Row, ServingLimits
+from dspex_ray.serving.openapi import openapi_document
+from dspex_ray.serving.problem import Problem
+from dspex_ray.serving.request_id import HEADER as REQUEST_ID
+from dspex_ray.serving.request_id import is_sane_request_id
+
+VERSION = "x-dspex-version"
+COST = "x-dspex-cost-usd"
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """Takes the rows of finished requests without waiting; started and closed with the application."""
+
+    def put(self, rows: list[Row]) -> None:
+        """Note the rows of one request, answered or failed."""
+        ...
+
+    def status(self) -> Mapping[str, int]:
+        """Return counts for the health answer."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to write. Called once, before the first request."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is left. Called once, after the last request."""
+        ...
+
+
+class BodyTooLargeError(Exception):
+    """More bytes than the limit; caught inside the application."""
+
+
+def build_application(
+    service: ProgramService,
+    *,
+    ledger: Ledger | None = None,
+    limits: ServingLimits | None = None,
+    ids: IdSource | None = None,
+    echo_request_id: bool = True,
+) -> Starlette:
+    """Return the ASGI application of one program.
+
+    `POST /` takes the input and gives the output; `GET /healthz` and `GET /openapi.json` describe the endpoint. It
+    may be mounted at any `root_path`. With `echo_request_id=False` the `x-request-id` header is left to the server in
+    front (Ray Serve adds it to every response).
+    """
+    endpoint = _ProgramEndpoint(service, ledger, limits or ServingLimits(), ids or RandomIds(), echo_request_id)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if ledger is not None:
+            await ledger.start()
+        yield
+        if ledger is not None:
+            await ledger.close()
+
+    application = _RootPathStarlette(
+        routes=[
+            Route("/", endpoint.answer, methods=["POST"]),
+            Route("/healthz", endpoint.health, methods=["GET"]),
+            Route("/openapi.json", endpoint.openapi, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: endpoint.refused},
+        lifespan=lifespan,
+    )
+    application.router.redirect_slashes = False
+    return application
+
+
+class _RootPathStarlette(Starlette):
+    """Starlette that also answers the bare mount point: `/route`, where its router expects `/route/`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope.get("root_path") and scope["path"] == scope["root_path"]:
+            scope = {**scope, "path": scope["path"] + "/"}
+        await super().__call__(scope, receive, send)
+
+
+class _ProgramEndpoint:
+    """The handlers of one program's routes."""
+
+    def __init__(
+        self, service: ProgramService, ledger: Ledger | None, limits: ServingLimits, ids: IdSource, echo: bool
+    ) -> None:
+        self._service, self._ledger, self._limits, self._ids, self._echo = service, ledger, limits, ids, echo
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one input; every failure becomes a problem document."""
+        request_id, bill = self._request_id(request), Bill()
+        try:
+            fields = await self._fields(request)
+            if isinstance(fields, Problem):
+                return self._problem(fields, request_id, bill)
+            async with asyncio.timeout(self._limits.request_timeout_s):
+                output = await self._service.answer(fields, bill)
+            body = json.dumps(output, allow_nan=False, separators=(",", ":")).encode()
+        except Exception as error:  # noqa: BLE001 - the HTTP boundary: whatever a program raises is answered here
+            return self._failure(error, request_id, bill)
+        finally:
+            if self._ledger is not None and bill.rows:
+                self._ledger.put(bill.rows)
+        return Response(body, media_type="application/json", headers=self._headers(request_id, bill))
+
+    async def health(self, request: Request) -> Response:
+        """Say that this endpoint answers, with its version and the state of its ledger."""
+        body: dict[str, Any] = {"status": "ok", "name": self._service.name, "version": self._service.version}
+        if self._ledger is not None:
+            body["ledger"] = dict(self._ledger.status())
+        headers = self._headers(self._request_id(request), None)
+        return Response(json.dumps(body), media_type="application/json", headers=headers)
+
+    async def openapi(self, request: Request) -> Response:
+        """Describe this endpoint, at the path it is mounted at."""
+        document = openapi_document(self._service, request.scope.get("root_path", ""))
+        headers = self._headers(self._request_id(request), None)
+        return Response(json.dumps(document), media_type="application/json", headers=headers)
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """Answer what reached no route: an unknown path or a wrong method."""
+        if not isinstance(error, HTTPException):
+            raise error
+        allow = dict(error.headers or {})
+        detail = f"{request.method} {request.url.path}: {error.detail}."
+        return self._problem(problem.of_status(error.status_code, detail, allow), self._request_id(request), None)
+
+    async def _fields(self, request: Request) -> dict[str, Any] | Problem:
+        """Return the body as a JSON object, or the problem with it."""
+        content_type = request.headers.get("content-type", "")
+        if not _is_json(content_type):
+            return problem.not_json(content_type)
+        try:
+            body = await _bounded_body(request, self._limits.max_body_bytes)
+            fields = json.loads(body, parse_constant=_refuse_constant)
+        except BodyTooLargeError:
+            return problem.too_large(self._limits.max_body_bytes)
+        except (ValueError, RecursionError) as error:
+            return problem.malformed(_reason(error))
+        if not isinstance(fields, dict):
+            return problem.invalid_input((("", f"must be a JSON object, not {_json_kind(fields)}"),))
+        return fields
+
+    def _failure(self, error: Exception, request_id: str, bill: Bill) -> Response:
+        found = problem.of_error(error)
+        if found.status >= 500:  # noqa: PLR2004 - the server's own failures
+            _log.warning("request %s failed with %d", request_id, found.status, exc_info=error)
+        return self._problem(found, request_id, bill)
+
+    def _problem(self, found: Problem, request_id: str, bill: Bill | None) -> Response:
+        headers = {**found.all_headers(), **self._headers(request_id, bill)}
+        body = json.dumps(found.as_json(request_id)).encode()
+        return Response(body, found.status, headers, media_type=problem.MEDIA_TYPE)
+
+    def _request_id(self, request: Request) -> str:
+        given = request.headers.get(REQUEST_ID)
+        return given if given is not None and is_sane_request_id(given) else self._ids.new("req")
+
+    def _headers(self, request_id: str, bill: Bill | None) -> dict[str, str]:
+        headers = {VERSION: self._service.version}
+        if self._echo:
+            headers[REQUEST_ID] = request_id
+        if bill is not None and bill.cost_usd is not None:
+            headers[COST] = _plain_decimal(bill.cost_usd)
+        return headers
+
+
+async def _bounded_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the body, giving up as soon as it is known to be above the limit."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise BodyTooLargeError
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            raise BodyTooLargeError
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    msg = f"{name} is no JSON value"
+    raise ValueError(msg)
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "The body is nested too deeply."
+    if isinstance(error, UnicodeDecodeError):
+        return f"The body is not UTF-8: byte {error.start} cannot be decoded."
+    return f"{error}."
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "true or false"),
+    (str, "a string"),
+    (list, "an array"),
+    (int, "a number"),
+    (float, "a number"),
+)
+
+
+def _json_kind(value: Any) -> str:
+    return next((kind for python_type, kind in _KINDS if isinstance(value, python_type)), "null")
+
+
+def _plain_decimal(value: float) -> str:
+    """Return the amount without an exponent and without trailing zeros, to a billionth."""
+    return f"{value:.9f}".rstrip("0").rstrip(".") or "0"

@@ -1,0 +1,88 @@
+"""What serving needs from a program, and where the records of its model calls go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""One model call as a flat, JSON-able mapping; serving passes it on and reads nothing in it."""
+
+
+@dataclass(slots=True)
+class Bill:
+    """What one request spent; the service fills it while it works, so a failed request is billed too.
+
+    `cost_usd` is None when a model was called whose price is not known.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    cost_usd: float | None = 0.0
+
+
+class ProgramService(Protocol):
+    """One program as the HTTP application sees it. Called on one event loop, many requests at a time."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name, the first part of its path."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The version every answer is labelled with."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """The program's instruction, shown in the OpenAPI document."""
+        ...
+
+    def input_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input. Called when the OpenAPI document is asked for."""
+        ...
+
+    def output_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the output. Called when the OpenAPI document is asked for."""
+        ...
+
+    async def answer(self, fields: Mapping[str, Any], bill: Bill) -> dict[str, Any]:
+        """Answer one input with a JSON-able output, noting every model call on `bill` as it happens.
+
+        Called once for each request whose body is a JSON object; cancelled when the client goes away or the
+        request's time is over. Raises InputError for a bad field, OutputError or an LMError for a failing model;
+        any other exception is answered with 500 and its text is only logged.
+        """
+        ...
+
+
+class CallSink(Protocol):
+    """Where a replica writes the records of model calls: the ledger, usually."""
+
+    async def write(self, rows: list[Row]) -> None:
+        """Store the rows.
+
+        Called by one task at a time, in the background. If it raises, the same rows are offered again later, so a
+        sink must accept a row it has seen before.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingLimits:
+    """Bounds of one endpoint.
+
+    `request_timeout_s` bounds one request inside a replica; `start_timeout_s` the wait for the first answer of a new
+    deployment; `drain_timeout_s` how long a replaced replica may finish what it is working on. `max_ongoing_requests`
+    is worked on at once by a replica, up to `max_queued_requests` more wait there, and above that the answer is 503.
+    `target_ongoing_requests` a replica is what autoscaling aims at.
+    """
+
+    max_body_bytes: int = 1024 * 1024
+    request_timeout_s: float = 120.0
+    max_ongoing_requests: int = 256
+    target_ongoing_requests: float = 32.0
+    max_queued_requests: int = 1024
+    start_timeout_s: float = 60.0
+    drain_timeout_s: float = 10.0

@@ -1,0 +1,140 @@
+"""The OpenAPI 3.1 document of one endpoint, from the JSON Schemas of its input and output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dspex_ray.serving.base import ProgramService
+from dspex_ray.serving.problem import MEDIA_TYPE
+
+_DATA_KEYS = frozenset({"const", "default", "enum", "example", "examples"})
+_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_DEFINITIONS = "#/$defs/"
+_COMPONENTS = "#/components/schemas/"
+
+
+def openapi_document(service: ProgramService, prefix: str) -> dict[str, Any]:
+    """Return the document; `prefix` is the path the endpoint is mounted at, `/route` or the empty string."""
+    schemas = {**_components("Input", service.input_schema()), **_components("Output", service.output_schema())}
+    schemas["Problem"] = _PROBLEM
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": service.name, "version": service.version, "description": service.description},
+        "paths": {
+            prefix or "/": {"post": _answer_operation(service)},
+            f"{prefix}/healthz": {"get": _HEALTH},
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def _components(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema and its definitions as components: `Input`, and `Input.Address` for `$defs/Address`."""
+    definitions = schema.get("$defs", {})
+    body = {key: value for key, value in schema.items() if key != "$defs"}
+    found = {name: _moved(body, name)}
+    found.update({f"{name}.{key}": _moved(value, name) for key, value in definitions.items()})
+    return found
+
+
+def _moved(node: Any, name: str) -> Any:
+    """Return the schema with its references pointing at the components; data inside it stays as it is."""
+    if isinstance(node, list):
+        return [_moved(item, name) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: value if key in _DATA_KEYS else _moved_value(key, value, name) for key, value in node.items()}
+
+
+def _moved_value(key: str, value: Any, name: str) -> Any:
+    if key == "$ref" and isinstance(value, str):
+        return _moved_reference(value, name)
+    if key in _NAMED_SCHEMAS and isinstance(value, dict):  # the keys are a user's names, even one such as `default`
+        return {field: _moved(schema, name) for field, schema in value.items()}
+    if key == "mapping" and isinstance(value, dict):  # a discriminator names its alternatives by reference
+        return {tag: _moved_reference(target, name) for tag, target in value.items()}
+    return _moved(value, name)
+
+
+def _moved_reference(reference: Any, name: str) -> Any:
+    if not isinstance(reference, str) or not reference.startswith(_DEFINITIONS):
+        return reference
+    return f"{_COMPONENTS}{name}.{reference.removeprefix(_DEFINITIONS)}"
+
+
+def _answer_operation(service: ProgramService) -> dict[str, Any]:
+    problems = {status: _problem(text) for status, text in _PROBLEMS.items()}
+    return {
+        "operationId": service.name,
+        "summary": service.description.strip().split("\n", maxsplit=1)[0],
+        "parameters": [_REQUEST_ID],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"{_COMPONENTS}Input"}}}},
+        "responses": {
+            "200": {
+                "description": "The program's output.",
+                "headers": _HEADERS,
+                "content": {"application/json": {"schema": {"$ref": f"{_COMPONENTS}Output"}}},
+            },
+            **problems,
+        },
+    }
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_COMPONENTS}Problem"}}}}
+
+
+_PROBLEMS = {
+    "400": "The body is not valid JSON.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "422": "The input breaks its schema; every bad field is listed with its path.",
+    "429": "The model's rate limit is reached; `retry-after` says when to come back.",
+    "500": "The program failed.",
+    "502": "The model's provider failed, or its reply is no valid output.",
+    "503": "The model cannot be reached, or the endpoint is overloaded.",
+    "504": "No answer in time.",
+}
+
+_REQUEST_ID = {
+    "name": "x-request-id",
+    "in": "header",
+    "required": False,
+    "description": "Your own id of this request; one is made when it is absent.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+}
+
+_HEADERS = {
+    "x-request-id": {"description": "The request's id.", "schema": {"type": "string"}},
+    "x-dspex-version": {"description": "The version that answered.", "schema": {"type": "string"}},
+    "x-dspex-cost-usd": {
+        "description": "What the model calls of this request cost; absent when a price is not known.",
+        "schema": {"type": "string", "pattern": r"^\d+(\.\d+)?$"},
+    },
+}
+
+_HEALTH = {
+    "operationId": "healthz",
+    "summary": "Whether this endpoint answers, and which version.",
+    "responses": {"200": {"description": "It does.", "content": {"application/json": {"schema": {"type": "object"}}}}},
+}
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "message"],
+                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
