@@ -9,8 +9,7 @@ from __future__ import annotations
 from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LM
-
-EMBEDDED = "embedded/nearest"
+from dspex_ray.lm.resolve import EMBEDDED
 
 
 class Configuration:
@@ -35,7 +34,9 @@ def checked_lm(lm: object) -> str | LM | None:
     """Return `lm` if it is a model name, a client or None. Raises ConfigurationError otherwise."""
     if lm is None or (isinstance(lm, str) and lm.strip()) or (not isinstance(lm, type) and isinstance(lm, LM)):
         return lm
-    raise ConfigurationError(f"lm must be a model name such as {EMBEDDED!r}, or an object with the LM methods, got {lm!r}.")
+    raise ConfigurationError(
+        f"lm must be a model name such as {EMBEDDED!r}, or an object with the LM methods, got {lm!r}."
+    )
 
 
 def chosen_lm(own: str | LM | None = None, settings: Settings | None = None) -> str | LM:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -22,7 +22,7 @@ _held_out: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_he
 
 @contextmanager
 def held_out(example: Example) -> Iterator[None]:
-    """Keep the example and its copies out of every selection within: it is being asked, and must not be its own answer."""
+    """Keep the example and its copies out of every selection within: a question must not hold its own answer."""
     token = _held_out.set(example.content_id)
     try:
         yield
@@ -39,13 +39,10 @@ class DemoPool:
     def __init__(self, examples: Sequence[Example] = ()) -> None:
         self.examples = tuple(examples)
         self._by_id = {example.id: example for example in self.examples}
-        if len(self._by_id) < len(self.examples):
-            seen: set[str] = set()
-            repeated = next(e.id for e in self.examples if e.id in seen or seen.add(e.id))  # type: ignore[func-returns-value]
-            raise DataError(f"The demonstration pool holds the id {repeated!r} twice.")
-        self._contents: dict[str, int] = {}
-        for example in self.examples:
-            self._contents[example.content_id] = self._contents.get(example.content_id, 0) + 1
+        repeated = [one for one, count in Counter(example.id for example in self.examples).items() if count > 1]
+        if repeated:
+            raise DataError(f"The demonstration pool holds the id {repeated[0]!r} more than once.")
+        self._contents = Counter(example.content_id for example in self.examples)
         self._index: NgramIndex | None = None
         self._rankings: OrderedDict[str, list[int]] = OrderedDict()
         self._lock = Lock()
@@ -89,7 +86,7 @@ class DemoPool:
             case {"select": "fixed", "ids": [*ids]}:
                 return [example for example in map(self.__getitem__, ids) if example.content_id != out]
             case {"select": "nearest", "k": int(k)} if k >= 0:
-                ranked = self._ranked(self._query(values), k + self._contents.get(out or "", 0))
+                ranked = self._ranked(self._query(values), k + self._contents[out or ""])
                 near_ones = [e for e in (self.examples[i] for i in ranked) if e.content_id != out]
                 return near_ones[:k][::-1]
         forms = '{"select": "fixed", "ids": [...]} or {"select": "nearest", "k": 8}'
@@ -97,8 +94,8 @@ class DemoPool:
 
     def _query(self, values: Mapping[str, Any]) -> str:
         # fields the data never had (defaults, tuned values) would push every example away alike
-        known = self.examples[0].input if self.examples else {}
-        return as_text({name: value for name, value in values.items() if name in known} or values)
+        known = {name for example in self.examples[:1] for name in example.input}
+        return as_text({name: value for name, value in values.items() if name in known})
 
     def _ranked(self, text: str, count: int) -> list[int]:
         with self._lock:
@@ -119,7 +116,7 @@ class DemoPool:
         return {"examples": [example.to_json() for example in self.examples]}
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> DemoPool:
+    def from_json(data: Any) -> DemoPool:
         """Rebuild a pool from `to_json`. Raises DataError for what is no such JSON."""
         examples = data.get("examples") if isinstance(data, Mapping) else None
         if not isinstance(examples, list):

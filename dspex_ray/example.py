@@ -37,7 +37,7 @@ class Example:
         return {"id": self.id, "input": self.input, "output": self.output, "label": self.label}
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Example:
+    def from_json(data: Any) -> Example:
         """Rebuild an example from `to_json`. Raises DataError for what is no such JSON."""
         try:
             return Example(str(data["id"]), dict(data["input"]), dict(data["output"]), data.get("label"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -37,10 +37,13 @@ class Parcel:
 
         Raises ProgramError when the object holds something that cannot be packed, such as an open connection.
         """
-        label = f"{type(obj).__module__}:{type(obj).__qualname__}"
-        folders = own_search_path() if search_path is None else tuple(str(Path(entry).resolve()) for entry in search_path)
+        named = obj if isinstance(obj, type | FunctionType) else type(obj)
+        label = f"{named.__module__}:{named.__qualname__}"
+        folders = (
+            own_search_path() if search_path is None else tuple(str(Path(entry).resolve()) for entry in search_path)
+        )
         try:
-            with _by_value(_modules_out_of_reach(obj)):
+            with _by_value(_modules_out_of_reach(named)):
                 content = cloudpickle.dumps(obj)
         except Exception as error:  # pickling runs any class's own code, which may raise anything
             msg = (
@@ -77,13 +80,16 @@ def own_search_path() -> tuple[str, ...]:
     installed |= {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders = [Path(entry or ".").resolve() for entry in sys.path]
     stdlib = Path(sysconfig.get_path("stdlib")).resolve()
-    kept = [folder for folder in folders if folder.is_dir() and folder not in installed and stdlib not in folder.parents]
+    kept = [
+        folder for folder in folders if folder.is_dir() and folder not in installed and stdlib not in folder.parents
+    ]
     return tuple(dict.fromkeys(str(folder) for folder in kept))
 
 
-def _modules_out_of_reach(obj: Any) -> list[ModuleType]:
-    """Return the modules of the object's class and its bases that another process could not import by name."""
-    names = {kind.__module__ for kind in type(obj).__mro__} - {"builtins", "__main__"}
+def _modules_out_of_reach(named: type | FunctionType) -> list[ModuleType]:
+    """Return the modules of a function, or a class and its bases, that another process could not import by name."""
+    owners = named.__mro__ if isinstance(named, type) else (named,)
+    names = {owner.__module__ for owner in owners} - {"builtins", "__main__"}
     return [sys.modules[name] for name in sorted(names) if name in sys.modules and not _can_be_found(name)]
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, dataclass_transform, get_args, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    overload,
+)
 from typing import get_origin as type_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -56,7 +67,7 @@ def field(
     return info
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(field, Field))
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field, Field))
 class SchemaMeta(ModelMetaclass):
     """Builds schema classes and turns pydantic's complaints about a declaration into ProgramError."""
 
@@ -72,8 +83,6 @@ class SchemaMeta(ModelMetaclass):
             return super().__new__(cls, name, bases, namespace, **kwargs)
         except PydanticUserError as error:
             raise ProgramError(f"Schema {name}: {_declaration_fault(error)}") from error
-        except PydanticSchemaGenerationError as error:
-            raise ProgramError(f"Schema {name}: {error.message.splitlines()[0]}") from error
 
 
 def _declaration_fault(error: PydanticUserError) -> str:
@@ -91,6 +100,10 @@ class Schema(BaseModel, metaclass=SchemaMeta):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
     _tunable: ClassVar[dict[str, Variable[Any]]] = {}
+
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...  # pydantic adds it to a frozen model, unseen by type checkers
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -110,7 +123,9 @@ class Schema(BaseModel, metaclass=SchemaMeta):
         """
         if not isinstance(values, Mapping):
             got = type(values).__name__
-            raise InputError(f"Expected an object with {_names(cls)}, got {got}.", (("", f"expected an object, got {got}"),))
+            raise InputError(
+                f"Expected an object with {_names(cls)}, got {got}.", (("", f"expected an object, got {got}"),)
+            )
         made = check(cls, values)
         if isinstance(made, cls):
             return made
@@ -198,4 +213,3 @@ def literal_options(schema: type[Schema], name: str) -> tuple[Any, ...] | None:
 def literal_fields(schema: type[Schema]) -> tuple[str, ...]:
     """Return the names of the schema's Literal fields, in order."""
     return tuple(name for name in schema.model_fields if literal_options(schema, name) is not None)
-

@@ -176,11 +176,13 @@ class AgentCell:
     # control ------------------------------------------------------------------------------------------------------
     async def _control(self, envelope: Envelope) -> Reply:
         try:
+            value: Any
             match envelope.body:
                 case GetStatus():
-                    value: Any = self.status()
+                    value = self.status()
                 case Pause(reason):
-                    self.paused, value = reason, self.status()
+                    self.paused = reason
+                    value = self.status()
                 case Resume():
                     self.paused = None
                     self._pump()

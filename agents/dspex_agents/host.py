@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from dspex_agents.message import Envelope, Reply
 from dspex_agents.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.router import Router
 
+_LAST_WORDS_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -58,6 +60,7 @@ class Host:
         self._cells: dict[str, AgentCell] = {}
         self._exits: list[AgentExited] = []
         self._exit_seen: asyncio.Event | None = None
+        self._open_deliveries = 0
         self._guard: asyncio.Task[None] | None = None
 
     async def attach(self, preload: Sequence[str] = ()) -> int:
@@ -88,9 +91,13 @@ class Host:
 
     async def deliver(self, batch: list[Envelope]) -> list[Reply]:
         """Answer every envelope, each in its own time; the call returns when the last one is answered."""
-        if len(batch) == 1:
-            return [await self._post(batch[0])]
-        return list(await asyncio.gather(*(self._post(envelope) for envelope in batch)))
+        self._open_deliveries += 1
+        try:
+            if len(batch) == 1:
+                return [await self._post(batch[0])]
+            return list(await asyncio.gather(*(self._post(envelope) for envelope in batch)))
+        finally:
+            self._open_deliveries -= 1
 
     async def exits(self) -> list[AgentExited]:
         """Return the agents that ended by themselves since the last call; waits until there is one.
@@ -115,8 +122,10 @@ class Host:
         """Stop every agent, last started first."""
         if self._guard is not None:
             self._guard.cancel()
-        for name in reversed(list(self._cells)):
-            await self._cells.pop(name).stop("shutdown")
+        await self._stop_agents("shutdown")
+        # every mailbox is answered by now: let the answers leave before the process ends
+        while self._open_deliveries:
+            await asyncio.sleep(0)  # noqa: ASYNC110 - a few turns of the loop, no state to wait for
 
     def terminate(self) -> None:
         """Drop everything at once, as the death of the process would (the in-process runtime's `kill`)."""
@@ -138,6 +147,10 @@ class Host:
         if self._exit_seen is not None:
             self._exit_seen.set()
 
+    async def _stop_agents(self, reason: str) -> None:
+        for name in reversed(list(self._cells)):
+            await self._cells.pop(name).stop(reason)
+
     async def _tree(self) -> TreeNode:
         tree: TreeNode = await self._root.call("tree", timeout_s=5.0)
         return tree
@@ -150,6 +163,8 @@ class Host:
             except PortUnavailableError:
                 continue
             except PortDiedError:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop_agents("orphaned"), _LAST_WORDS_S)
                 if self._on_orphaned is not None:
                     self._on_orphaned()
             return

@@ -29,6 +29,7 @@ class LocalPort:
 
     async def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Call on the runtime's loop, from whichever loop this is."""
+        self._check_open()
         if asyncio.get_running_loop() is self._loop:
             return await self._invoke(method, args, timeout_s)
         future = asyncio.run_coroutine_threadsafe(self._invoke(method, args, timeout_s), self._loop)
@@ -36,13 +37,19 @@ class LocalPort:
 
     def call_blocking(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Call from a thread other than the runtime's."""
+        self._check_open()
         if threading.get_ident() == self._thread:
             raise RuntimeError("A blocking call from inside an agent would wait for itself; await the async form.")
         return asyncio.run_coroutine_threadsafe(self._invoke(method, args, timeout_s), self._loop).result()
 
     def kill(self) -> None:
         """Fail every pending and future call, and drop what the object was doing."""
-        self._loop.call_soon_threadsafe(self._die)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._die)
+
+    def _check_open(self) -> None:
+        if self._loop.is_closed():
+            raise PortDiedError(self._address)
 
     def _die(self) -> None:
         if not self._death.done():
@@ -55,7 +62,7 @@ class LocalPort:
             raise PortDiedError(self._address)
         work = self._loop.create_task(getattr(self._target, method)(*args))
         await asyncio.wait((work, self._death), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if work.done() and not self._death.done():
+        if work.done():
             return work.result()
         work.add_done_callback(_forget)  # like a remote call: nobody waits for it any more, but it goes on
         if self._death.done():

@@ -110,7 +110,7 @@ class Placement:
         """Shut every host down and end its process."""
         self._closing = True
         if self._refilling is not None:
-            self._refilling.cancel()
+            await self._refilling  # a host half started would be forgotten
         records = list(self._hosts.values())
         await asyncio.gather(*(self._shut(record) for record in records))
 
@@ -133,7 +133,7 @@ class Placement:
         return record
 
     async def _refill(self) -> None:
-        missing = self._spares - sum(1 for r in self._hosts.values() if not r.group)
+        missing = 0 if self._closing else self._spares - sum(1 for r in self._hosts.values() if not r.group)
         await asyncio.gather(*(self._new_host("") for _ in range(missing)))
 
     def _admit(self, record: _HostRecord) -> None:

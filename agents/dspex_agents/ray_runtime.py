@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +33,7 @@ NAMESPACE = "dspex"
 _OBJECT_STORE_BYTES = 200 * 1024 * 1024  # messages are small; Ray's own default is 30 % of the machine
 _CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
 _REVIVAL_PAUSE_S = 0.05
+_ATTACH_WITHIN_S = 60.0
 _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment in every worker
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; silences a warning in each worker
@@ -137,6 +138,15 @@ class _HostActor(Host):
     def __init__(self, host_id: str, root: Port, search_path: Sequence[str]) -> None:
         _extend_search_path(search_path)
         super().__init__(host_id, root, on_orphaned=_end_process)
+        # a root that dies between making this process and attaching it leaves nobody who could end it
+        self._unattached = threading.Timer(_ATTACH_WITHIN_S, _end_process)
+        self._unattached.daemon = True
+        self._unattached.start()
+
+    async def attach(self, preload: Sequence[str] = ()) -> int:
+        """See `Host.attach`."""
+        self._unattached.cancel()
+        return await super().attach(preload)
 
 
 class _RootActor:
@@ -186,7 +196,7 @@ def _extend_search_path(entries: Sequence[str]) -> None:
 
 
 def _end_process() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)  # Ray's worker ends in good order on it
+    os._exit(0)  # agents are stopped; Ray's own orderly exit would wait for the root's pending `exits` call for ever
 
 
 def connect_cluster(

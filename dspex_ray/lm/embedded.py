@@ -37,7 +37,7 @@ class EmbeddedNearest:
         return "EmbeddedNearest()"
 
     async def complete(self, request: LMRequest) -> LMReply:
-        """Answer at once; never raises for any request."""
+        """Answer at once. Nothing can fail: any text will do, and a valid JSON Schema."""
         started = self._timer()
         text = self.answer(request.messages, request.response_schema)
         usage = Usage(prompt_tokens=count_prompt_tokens(request.messages), completion_tokens=count_tokens(text))

@@ -3,18 +3,242 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from typing import Any
 
 from dspex_agents.settings import pin_local_price_table
-from dspex_ray.errors import (
-    LMAuthError,
-    LMBadReplyError,
-    LMConnectionError,
-    LMContextWindowError,
-    LMError,
-    LMRateLimitError,
-    LMServerError,
-    LMTimeoutError,
+from dspex_ray.errors import LMBadReplyError, LMConnectionError, LMContextWindowError, LMError, LMTimeoutError
+from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
+from dspex_ray.lm.dialect import Dialect
+from dspex_ray.lm.prices import price_of
+from dspex_ray.lm.retry import Retry, Timing, timed_out
+from dspex_ray.lm.wire import error_answer, usage_of
+
+_LOG = logging.getLogger(__name__)
+_BROKEN_JSON = frozenset({"JSONDecodeError", "APIResponseValidationError", "JSONSchemaValidationError"})
+_BROKEN_CONNECTION = frozenset(
+    {
+        "ConnectError",
+        "ReadError",
+        "WriteError",
+        "RemoteProtocolError",
+        "ClientConnectorError",
+        "ClientPayloadError",
+        "ServerDisconnectedError",
+        "ConnectionError",
+        "ConnectionRefusedError",
+        "ConnectionResetError",
+    }
 )
+_NOT_WORTH_ASKING_AGAIN = (400, 422)
+
+
+class LiteLLMLM:
+    """A model of any provider litellm knows, by litellm's name for it, such as `anthropic/claude-sonnet-4-5`.
+
+    litellm reads the provider's key from its own environment variable; `api_key` and `base_url` override it. Its
+    retries are off, ours hold. The first call imports litellm (about a second or more, outside the call's timeout) with the price
+    table it ships; nothing is fetched. Each call costs a few milliseconds of CPU, ten times the direct path's. litellm
+    keeps its connections for the whole process, so `aclose` closes none. The pickled form holds a given key.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_attempts: int = 4,
+        timing: Timing | None = None,
+    ) -> None:
+        self._model = model
+        self._base_url = base_url
+        self._api_key = api_key
+        self._retry = Retry(max_attempts=max_attempts, timing=timing or Timing())
+        self._dialect = Dialect()
+
+    def __repr__(self) -> str:
+        key = "'***'" if self._api_key else None
+        return f"LiteLLMLM({self._model!r}, base_url={self._base_url!r}, api_key={key})"
+
+    @property
+    def model(self) -> str:
+        """The name the user wrote."""
+        return self._model
+
+    async def complete(self, request: LMRequest) -> LMReply:
+        """Answer with the whole reply; errors as `LM` says."""
+        await _loaded()
+        started = self._retry.timing.clock.monotonic()
+        response, attempts = await self._send(request, stream=False)
+        choice = response.choices[0] if response.choices else None
+        if choice is None:
+            msg = f"{self._what} gave a reply without choices."
+            raise LMBadReplyError(msg, raw=str(response)[:500], attempts=attempts)
+        hidden = getattr(response, "_hidden_params", None) or {}
+        return self._reply(
+            text=choice.message.content or "",
+            usage=_usage(response),
+            cost_usd=hidden.get("response_cost"),
+            latency_s=self._retry.timing.clock.monotonic() - started,
+            attempts=attempts,
+            finish_reason=choice.finish_reason,
+            request_id=response.id,
+        )
+
+    async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
+        """Answer piece by piece. Retries end with the first piece: a stream cut later is an LMConnectionError."""
+        await _loaded()
+        started = self._retry.timing.clock.monotonic()
+        response, attempts = await self._send(request, stream=True)
+        pieces: list[str] = []
+        usage, finish_reason, request_id = None, None, None
+        while (event := await self._next(response, started, request, attempts)) is not None:
+            usage, request_id = _usage(event) or usage, event.id or request_id
+            if not event.choices:
+                continue
+            finish_reason = event.choices[0].finish_reason or finish_reason
+            if piece := event.choices[0].delta.content:
+                pieces.append(piece)
+                yield LMChunk(delta=piece)
+        yield LMChunk(
+            reply=self._reply(
+                text="".join(pieces),
+                usage=usage,
+                latency_s=self._retry.timing.clock.monotonic() - started,
+                attempts=attempts,
+                finish_reason=finish_reason,
+                request_id=request_id,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to close: litellm's connections belong to the process."""
+
+    @property
+    def _what(self) -> str:
+        return f"{self._model} at {self._base_url}" if self._base_url else self._model
+
+    async def _send(self, request: LMRequest, *, stream: bool) -> tuple[Any, int]:
+        """Return litellm's response, or its stream, and how many requests it took."""
+        litellm = _litellm()
+        tried = [self._dialect]
+
+        async def attempt(number: int) -> tuple[Any, int]:
+            tried[0] = self._dialect
+            body = tried[0].body(self._model, request, stream=stream)
+            try:
+                response = await litellm.acompletion(
+                    **body,
+                    base_url=self._base_url,
+                    api_key=self._api_key,
+                    timeout=request.timeout_s,
+                    num_retries=0,
+                    max_retries=0,
+                    drop_params=True,
+                )
+            except Exception as error:  # noqa: BLE001 - litellm raises its providers' and its own errors alike
+                raise self._ours(error) from error
+            return response, number
+
+        def adapt(error: LMError) -> bool:
+            if error.status not in _NOT_WORTH_ASKING_AGAIN:
+                return False
+            adapted = tried[0].after_refusal(error.message, request)
+            if adapted is None:
+                return self._dialect != tried[0]
+            self._dialect = adapted
+            _LOG.info("%s refuses a part of the protocol and gets %s from now on", self._what, adapted)
+            return True
+
+        return await self._retry.run(attempt, timeout_s=request.timeout_s, what=self._what, adapt=adapt)
+
+    async def _next(self, response: Any, started: float, request: LMRequest, attempts: int) -> Any | None:
+        """Return the next event of a stream, None at its end, within what is left of the request's timeout."""
+        left_s = started + request.timeout_s - self._retry.timing.clock.monotonic()
+        try:
+            async with asyncio.timeout(max(left_s, 0.0)):
+                return await anext(response)
+        except StopAsyncIteration:
+            return None
+        except TimeoutError as error:
+            raise timed_out(self._what, request.timeout_s, attempts) from error
+        except Exception as error:  # noqa: BLE001 - litellm raises its providers' and its own errors alike
+            raise self._ours(error) from error
+
+    def _reply(  # noqa: PLR0913 - the fields of a reply
+        self,
+        *,
+        text: str,
+        usage: Usage | None,
+        latency_s: float,
+        attempts: int,
+        finish_reason: str | None,
+        request_id: str | None,
+        cost_usd: float | None = None,
+    ) -> LMReply:
+        price = price_of(self._model)
+        if cost_usd is None and price and usage:
+            cost_usd = price.cost_usd(usage)
+        return LMReply(
+            text=text,
+            model=self._model,
+            usage=usage or Usage(),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+            attempts=attempts,
+            finish_reason=finish_reason or "stop",
+            request_id=request_id,
+        )
+
+    def _ours(self, error: Exception) -> LMError:
+        """Return our error for whatever litellm raised: by what caused it first, since its own classes blur that."""
+        names = {type(cause).__name__ for cause in _causes(error)}
+        said = str(error)[:500]
+        if names & _BROKEN_JSON:
+            return LMBadReplyError(f"{self._what} gave a reply that is not the protocol: {said}", raw=said)
+        if names & _BROKEN_CONNECTION:
+            advice = "Check that the endpoint runs and that the address is right; calling again may succeed."
+            return LMConnectionError(f"No connection to {self._what}, or one cut in the middle: {said} {advice}")
+        if "Timeout" in names or "APITimeoutError" in names:
+            return LMTimeoutError(f"{self._what} gave no answer in time: {said}")
+        if "ContextWindowExceededError" in names:
+            return LMContextWindowError(f"The prompt does not fit {self._what}: {said}", status=400)
+        status = getattr(error, "status_code", None)
+        if not isinstance(status, int):
+            return LMError(f"litellm could not call {self._what}: {type(error).__name__}: {said}")
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        return error_answer(status, said.encode(), headers, self._what)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from, at most a dozen deep."""
+    for _ in range(12):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _usage(response: Any) -> Usage | None:
+    usage = getattr(response, "usage", None)
+    return None if usage is None else usage_of(usage.model_dump())
+
+
+async def _loaded() -> None:
+    """Import litellm off the event loop, so that other calls on it go on meanwhile."""
+    if not _litellm.cache_info().currsize:
+        await asyncio.to_thread(_litellm)
+
+
+@cache
+def _litellm() -> Any:
+    pin_local_price_table()
+    import litellm  # noqa: PLC0415 - a second of import, only for those who need it
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)  # it warns at each new event loop; failures reach the caller anyway
+    return litellm

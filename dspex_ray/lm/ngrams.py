@@ -145,7 +145,9 @@ class NgramIndex:
         products = np.concatenate([self._values[s] for s in slices])
         products *= np.repeat(weights, [s.stop - s.start for s in slices])
         scores = np.bincount(rows, weights=products, minlength=self._size)
-        return scores + weights[in_full].astype(np.float32) @ self._full[self._full_row[features[in_full]]]
+        for weight, row in zip(weights[in_full], self._full_row[features[in_full]], strict=True):
+            scores += np.float32(weight) * self._full[row]  # row by row in the cache; a matrix product copies first
+        return scores
 
     def nearest(self, text: str, k: int) -> list[int]:
         """Return the positions of the `k` nearest texts, nearest first, equals in their own order.

@@ -181,7 +181,8 @@ class OpenAICompatibleLM:
             if self._api_key:
                 headers["Authorization"] = f"Bearer {self._api_key}"
             connector = aiohttp.TCPConnector(limit=self._max_concurrency, keepalive_timeout=30.0)
-            session = aiohttp.ClientSession(connector=connector, timeout=_NO_TIMEOUT, headers=headers)
+            jar = aiohttp.DummyCookieJar()  # an API call needs no cookies
+            session = aiohttp.ClientSession(connector=connector, timeout=_NO_TIMEOUT, headers=headers, cookie_jar=jar)
             self._sessions[loop] = session
         return session
 

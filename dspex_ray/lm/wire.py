@@ -48,7 +48,7 @@ def read_completion(raw: bytes, what: str) -> WireReply:
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, Mapping):
         raise bad_reply(f"{what} answered JSON without choices[0].message", raw)
-    reply = WireReply(usage=_usage(body.get("usage")), request_id=_text_or_none(body.get("id")), done=True)
+    reply = WireReply(usage=usage_of(body.get("usage")), request_id=_text_or_none(body.get("id")), done=True)
     reply.parts.append(_content(message.get("content")) or _content(message.get("refusal")))
     reply.finish_reason = _text_or_none(choice.get("finish_reason"))
     return reply
@@ -66,7 +66,7 @@ def add_event(reply: WireReply, data: str, what: str) -> str:
     event = _json_object(raw, what)
     if event.get("error"):
         raise error_answer(_status_of(event["error"]), raw, {}, what)
-    reply.usage = _usage(event.get("usage")) or reply.usage
+    reply.usage = usage_of(event.get("usage")) or reply.usage
     reply.request_id = reply.request_id or _text_or_none(event.get("id"))
     choice = _first_choice(event)
     if choice is None:
@@ -191,7 +191,8 @@ def _content(content: Any) -> str:
     return ""
 
 
-def _usage(usage: Any) -> Usage | None:
+def usage_of(usage: Any) -> Usage | None:
+    """Return the `usage` object of a reply as ours, or None when there is none."""
     if not isinstance(usage, Mapping):
         return None
     details = usage.get("prompt_tokens_details")

@@ -27,8 +27,8 @@ def zero_shot(schema: Mapping[str, Any], message: str, ngrams: HashedNgrams) -> 
 
 
 def shortened(text: str, most: int = _TEXT_LENGTH) -> str:
-    """Return the text in one line of at most `most` characters."""
-    return " ".join(text.split())[:most]
+    """Return the text in one line of at most `most` characters, those that UTF-8 cannot hold replaced."""
+    return " ".join(text.split())[:most].encode("utf-8", "replace").decode("utf-8")
 
 
 class _Filler:
@@ -115,19 +115,20 @@ class _Filler:
 
 
 def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
+    """Return the default, else the middle of the bounds, else the allowed number nearest to 0."""
     default = schema.get("default")
     if isinstance(default, int | float) and not isinstance(default, bool):
         return default
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    if low is None and high is None:
-        return 0 if whole else 0.0
-    low_closed, high_closed = "minimum" in schema, "maximum" in schema
-    if high is None:
-        middle = low if low_closed else low + 1
-        middle = max(middle, 0)
-    elif low is None:
-        middle = min(high if high_closed else high - 1, 0)
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if whole:
+        low = math.ceil(low) if low is not None else None if above is None else math.floor(above) + 1
+        high = math.floor(high) if high is not None else None if below is None else math.ceil(below) - 1
+    elif low is None and high is None and (above is None) != (below is None):
+        low, high = None if above is None else above + 1, None if below is None else below - 1
     else:
-        middle = (low + high) / 2
-    return math.floor(middle) if whole and math.floor(middle) >= (low if low is not None else -math.inf) else middle
+        low, high = above if low is None else low, below if high is None else high
+    zero: float | int = 0 if whole else 0.0
+    if low is None or high is None:
+        return max(low, zero) if low is not None else min(high, zero) if high is not None else zero
+    return (low + high) // 2 if whole else (low + high) / 2

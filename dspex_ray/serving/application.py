@@ -57,6 +57,8 @@ class BodyTooLargeError(Exception):
 def build_application(
     service: ProgramService,
     *,
+    name: str,
+    version: str,
     ledger: Ledger | None = None,
     limits: ServingLimits | None = None,
     ids: IdSource | None = None,
@@ -64,11 +66,19 @@ def build_application(
 ) -> Starlette:
     """Return the ASGI application of one program.
 
-    `POST /` takes the input and gives the output; `GET /healthz` and `GET /openapi.json` describe the endpoint. It
-    may be mounted at any `root_path`. With `echo_request_id=False` the `x-request-id` header is left to the server in
-    front (Ray Serve adds it to every response).
+    `name` and `version` label every answer. `POST /` takes the input and gives the output; `GET /healthz` and
+    `GET /openapi.json` describe the endpoint. It may be mounted at any `root_path`. With `echo_request_id=False` the
+    `x-request-id` header is left to the server in front (Ray Serve adds it to every response).
     """
-    endpoint = _ProgramEndpoint(service, ledger, limits or ServingLimits(), ids or RandomIds(), echo_request_id)
+    endpoint = _ProgramEndpoint(
+        service,
+        name=name,
+        version=version,
+        ledger=ledger,
+        limits=limits or ServingLimits(),
+        ids=ids or RandomIds(),
+        echo=echo_request_id,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -104,13 +114,23 @@ class _ProgramEndpoint:
     """The handlers of one program's routes."""
 
     def __init__(
-        self, service: ProgramService, ledger: Ledger | None, limits: ServingLimits, ids: IdSource, echo: bool
+        self,
+        service: ProgramService,
+        *,
+        name: str,
+        version: str,
+        ledger: Ledger | None,
+        limits: ServingLimits,
+        ids: IdSource,
+        echo: bool,
     ) -> None:
-        self._service, self._ledger, self._limits, self._ids, self._echo = service, ledger, limits, ids, echo
+        self._service, self._name, self._version = service, name, version
+        self._ledger, self._limits, self._ids, self._echo = ledger, limits, ids, echo
 
     async def answer(self, request: Request) -> Response:
         """Answer one input; every failure becomes a problem document."""
-        request_id, bill = self._request_id(request), Bill()
+        request_id = self._request_id(request)
+        bill = Bill(request_id, self._version)
         try:
             fields = await self._fields(request)
             if isinstance(fields, Problem):
@@ -127,7 +147,7 @@ class _ProgramEndpoint:
 
     async def health(self, request: Request) -> Response:
         """Say that this endpoint answers, with its version and the state of its ledger."""
-        body: dict[str, Any] = {"status": "ok", "name": self._service.name, "version": self._service.version}
+        body: dict[str, Any] = {"status": "ok", "name": self._name, "version": self._version}
         if self._ledger is not None:
             body["ledger"] = dict(self._ledger.status())
         headers = self._headers(self._request_id(request), None)
@@ -135,7 +155,7 @@ class _ProgramEndpoint:
 
     async def openapi(self, request: Request) -> Response:
         """Describe this endpoint, at the path it is mounted at."""
-        document = openapi_document(self._service, request.scope.get("root_path", ""))
+        document = openapi_document(self._service, self._name, self._version, request.scope.get("root_path", ""))
         headers = self._headers(self._request_id(request), None)
         return Response(json.dumps(document), media_type="application/json", headers=headers)
 
@@ -144,7 +164,7 @@ class _ProgramEndpoint:
         if not isinstance(error, HTTPException):
             raise error
         allow = dict(error.headers or {})
-        detail = f"{request.method} {request.url.path}: {error.detail}."
+        detail = f"{request.method} {request.url.path.rstrip('/') or '/'}: {error.detail}."
         return self._problem(problem.of_status(error.status_code, detail, allow), self._request_id(request), None)
 
     async def _fields(self, request: Request) -> dict[str, Any] | Problem:
@@ -179,7 +199,7 @@ class _ProgramEndpoint:
         return given if given is not None and is_sane_request_id(given) else self._ids.new("req")
 
     def _headers(self, request_id: str, bill: Bill | None) -> dict[str, str]:
-        headers = {VERSION: self._service.version}
+        headers = {VERSION: self._version}
         if self._echo:
             headers[REQUEST_ID] = request_id
         if bill is not None and bill.cost_usd is not None:

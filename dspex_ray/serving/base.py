@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Row = dict[str, Any]
 """One model call as a flat, JSON-able mapping; serving passes it on and reads nothing in it."""
@@ -14,25 +14,19 @@ Row = dict[str, Any]
 class Bill:
     """What one request spent; the service fills it while it works, so a failed request is billed too.
 
-    `cost_usd` is None when a model was called whose price is not known.
+    `request_id` and `version` say what the calls were made for, for their records. `cost_usd` is None when a
+    model was called whose price is not known.
     """
 
+    request_id: str
+    version: str
     rows: list[Row] = field(default_factory=list)
     cost_usd: float | None = 0.0
 
 
+@runtime_checkable
 class ProgramService(Protocol):
     """One program as the HTTP application sees it. Called on one event loop, many requests at a time."""
-
-    @property
-    def name(self) -> str:
-        """The endpoint's name, the first part of its path."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """The version every answer is labelled with."""
-        ...
 
     @property
     def description(self) -> str:

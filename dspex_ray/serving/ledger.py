@@ -25,7 +25,9 @@ class CallBuffer:
     twice. Rows beyond `capacity` are dropped and counted, and so are the rows a sink refuses until the end.
     """
 
-    def __init__(self, sink: CallSink, *, capacity: int = DEFAULT_CAPACITY, interval_s: float = FLUSH_INTERVAL_S) -> None:
+    def __init__(
+        self, sink: CallSink, *, capacity: int = DEFAULT_CAPACITY, interval_s: float = FLUSH_INTERVAL_S
+    ) -> None:
         self._sink, self._capacity, self._interval_s = sink, capacity, interval_s
         self._rows: deque[Row] = deque()
         self._written = self._dropped = self._failures = 0
@@ -74,10 +76,7 @@ class CallBuffer:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(pause_s)
-            if await self._flush():
-                pause_s = self._interval_s
-            else:
-                pause_s = min(MAX_PAUSE_S, max(pause_s, self._interval_s) * 2)
+            pause_s = self._interval_s if await self._flush() else min(MAX_PAUSE_S, pause_s * 2)
 
     async def _flush(self) -> bool:
         """Write one batch and say whether the sink took it."""

@@ -35,7 +35,9 @@ def serve_environment(*, folder: str, ports: FrontPorts, cpus: int, file_limit: 
     They need not be in the driver's or the cluster's environment: given to the controller they reach all its actors.
     `cpus` and `file_limit` (open files a process may have) are the head node's.
     """
-    connections = min(_MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, int(file_limit * 0.39)))  # two files each, and its own
+    connections = min(
+        _MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, int(file_limit * 0.39))
+    )  # two files each, and its own
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

@@ -13,15 +13,15 @@ _DEFINITIONS = "#/$defs/"
 _COMPONENTS = "#/components/schemas/"
 
 
-def openapi_document(service: ProgramService, prefix: str) -> dict[str, Any]:
+def openapi_document(service: ProgramService, name: str, version: str, prefix: str) -> dict[str, Any]:
     """Return the document; `prefix` is the path the endpoint is mounted at, `/route` or the empty string."""
     schemas = {**_components("Input", service.input_schema()), **_components("Output", service.output_schema())}
     schemas["Problem"] = _PROBLEM
     return {
         "openapi": "3.1.0",
-        "info": {"title": service.name, "version": service.version, "description": service.description},
+        "info": {"title": name, "version": version, "description": service.description},
         "paths": {
-            prefix or "/": {"post": _answer_operation(service)},
+            prefix or "/": {"post": _answer_operation(service, name)},
             f"{prefix}/healthz": {"get": _HEALTH},
         },
         "components": {"schemas": schemas},
@@ -62,10 +62,10 @@ def _moved_reference(reference: Any, name: str) -> Any:
     return f"{_COMPONENTS}{name}.{reference.removeprefix(_DEFINITIONS)}"
 
 
-def _answer_operation(service: ProgramService) -> dict[str, Any]:
+def _answer_operation(service: ProgramService, name: str) -> dict[str, Any]:
     problems = {status: _problem(text) for status, text in _PROBLEMS.items()}
     return {
-        "operationId": service.name,
+        "operationId": name,
         "summary": service.description.strip().split("\n", maxsplit=1)[0],
         "parameters": [_REQUEST_ID],
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"{_COMPONENTS}Input"}}}},

@@ -28,7 +28,8 @@ class RefusedRequestError(Exception):
 
     def as_wire(self) -> dict[str, Any]:
         """Return the body OpenAI sends with an error."""
-        return {"error": {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}}
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - HTTP's own number
+        return {"error": {"message": self.message, "type": kind, "param": None, "code": self.code}}
 
 
 def rule_of(answer: Answer) -> Rule:

@@ -44,11 +44,12 @@ class Float(Variable[float]):
             return None
         if self.log:
             raise VariableError("Float: log and step exclude each other; give one of them.")
-        if not 0 < step <= high - low:
-            raise VariableError(f"Float: step must be above 0 and at most high - low = {high - low!r}, got {step!r}.")
-        count = (Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))
+        span = Decimal(repr(high)) - Decimal(repr(low))  # as written: 0.1 - 0.0 and 1.1 - 1.0 are the same span
+        if not 0 < Decimal(repr(step)) <= span:
+            raise VariableError(f"Float: step must be above 0 and at most high - low = {span}, got {step!r}.")
+        count = span / Decimal(repr(step))
         if abs(count - round(count)) > Decimal(repr(_STEP_TOLERANCE)):
-            raise VariableError(f"Float: step {step!r} does not divide high - low = {high - low!r} evenly.")
+            raise VariableError(f"Float: step {step!r} does not divide high - low = {span} evenly.")
         return round(count)
 
     def _checked_default(self, default: float) -> float:

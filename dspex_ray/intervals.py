@@ -1,0 +1,84 @@
+"""95 % intervals of a mean score and of the difference of two paired runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dspex_ray.errors import UsageError
+
+_Z = 1.959963984540054  # the normal distribution's 97.5 % point
+_RESAMPLES = 2000
+_MOST_CELLS = 2_000_000  # of one resampling block: bounds the memory to some 16 MB
+
+
+def interval(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Return (low, high) of the mean: Wilson's interval for scores of 0 and 1, else a percentile bootstrap.
+
+    Raises UsageError without scores.
+    """
+    values = _values(scores)
+    if _binary(values):
+        return wilson(int(values.sum()), values.size)
+    return bootstrap(values, seed)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the score interval of a share (E. B. Wilson, 1927): sound for few trials and shares near 0 or 1."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise UsageError(f"wilson needs 0 <= successes <= trials and a trial, got {successes} of {trials}.")
+    share, square = successes / trials, _Z * _Z
+    middle = (share + square / (2 * trials)) / (1 + square / trials)
+    half = _Z / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == trials else min(1.0, middle + half)
+    return low, high
+
+
+def bootstrap(scores: Sequence[float] | NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """Return the 2.5 % and 97.5 % points of the mean over 2,000 resamples (B. Efron, 1979), the same for a seed."""
+    values = _values(scores)
+    rng = np.random.default_rng(seed)
+    block = max(1, _MOST_CELLS // values.size)
+    means = [
+        values[rng.integers(values.size, size=(min(block, _RESAMPLES - done), values.size))].mean(axis=1)
+        for done in range(0, _RESAMPLES, block)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Return (difference, low, high) of second minus first, row by row.
+
+    For scores of 0 and 1 the interval is Wald's after adding half a row to each cell of the table of agreements (A.
+    Agresti and Y. Min, 2005); otherwise a bootstrap of the differences. Raises UsageError for unequal lengths.
+    """
+    one, two = _values(first), _values(second)
+    if one.size != two.size:
+        raise UsageError(f"Paired runs score the same rows; these have {one.size} and {two.size}.")
+    differences = two - one
+    mean = float(differences.mean())
+    if not (_binary(one) and _binary(two)):
+        return mean, *bootstrap(differences, seed)
+    better, worse = int((differences > 0).sum()) + 0.5, int((differences < 0).sum()) + 0.5
+    rows = one.size + 2
+    middle = (better - worse) / rows
+    half = _Z * math.sqrt(better + worse - (better - worse) ** 2 / rows) / rows
+    return mean, max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def _values(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise UsageError("An interval needs at least one score.")
+    if not np.isfinite(values).all():
+        raise UsageError("An interval needs finite scores.")
+    return values
+
+
+def _binary(values: NDArray[np.float64]) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())

@@ -1,0 +1,254 @@
+"""`Program`: typed inputs, typed outputs and tunable variables around one model call or any Python."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic.errors import PydanticUndefinedAnnotation
+
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.errors import SpaceError
+from dspex_coordination.space import Space
+from dspex_coordination.variables import Variable
+from dspex_ray.demos import DemoPool
+from dspex_ray.errors import ProgramError, UsageError
+from dspex_ray.lm.base import LM, ChatMessage
+from dspex_ray.model_source import ModelSource
+from dspex_ray.problems import shown
+from dspex_ray.schema import Schema, tunable_fields
+from dspex_ray.typed_call import demos_variable, typed_call
+
+_INPUT = "input."  # before the name of a tunable input field
+
+
+class Program:
+    """What an engineer writes: a subclass with nested `Input` and `Output` schemas.
+
+    The class's docstring is the instruction and its class attributes of kind `Variable` are what an optimizer may
+    tune. Without an own `predict` it is one typed model call. A program is immutable: `with_values`,
+    `with_demo_pool` and `with_lm` return copies that share the rest. Raises ProgramError, when the subclass is
+    declared, for a declaration that cannot work.
+    """
+
+    Input: ClassVar[type[Schema]]
+    Output: ClassVar[type[Schema]]
+
+    values: dict[str, Any]
+    demo_pool: DemoPool
+    tuned_input: dict[str, Any]
+    shown_demos: dict[str, tuple[ChatMessage, ...]]
+    _source: ModelSource
+    _space: ClassVar[Space] = Space({})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the declaration and collect the variables."""
+        super().__init_subclass__(**kwargs)
+        _check_schemas(cls)
+        cls._space = Space(_variables(cls))
+        if cls.predict is Program.predict:
+            demos_variable(cls)
+        elif not inspect.iscoroutinefunction(cls.predict):
+            raise ProgramError(f"{cls.__name__}.predict must be `async def predict(self, input)`.")
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Give the instance its state here, so that a subclass's `__init__` need not call this class's."""
+        if cls is Program:
+            raise ProgramError("Program is to be subclassed: write `class MyProgram(Program)` with Input and Output.")
+        self = super().__new__(cls)
+        self.demo_pool = DemoPool()
+        self._source = ModelSource()
+        vars(self).update(_assignment(cls._space.default()))
+        return self
+
+    def _copy(self, **changes: Any) -> Self:
+        twin = copy.copy(self)
+        vars(twin).update(changes)
+        return twin
+
+    @classmethod
+    def space(cls) -> Space:
+        """Return the variables: those of the class and its bases, then tunable fields as `input.<field>`."""
+        return cls._space
+
+    @property
+    def instruction(self) -> str:
+        """The docstring of the class or of the nearest base that has one; a plain sentence if none has."""
+        for base in type(self).__mro__:
+            if base is Program:
+                break
+            if base.__doc__:
+                return inspect.cleandoc(base.__doc__)
+        return f"Given {', '.join(self.Input.model_fields)}, answer with {', '.join(self.Output.model_fields)}."
+
+    @property
+    def path(self) -> str:
+        """`module:Class`, as `load_program` takes it."""
+        return program_path(type(self))
+
+    @property
+    def lm_name(self) -> str | None:
+        """The name of the program's own model; None if it uses the process's default."""
+        return self._source.name
+
+    @property
+    def lm(self) -> LM:
+        """The client that answers. Raises UnknownNameError or ConfigurationError if there is none to be had."""
+        return self._source.client()
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with other values of some variables. Raises ProgramError with every value that is wrong."""
+        try:
+            candidate = self._space.validate({**self.values, **values})
+        except SpaceError as error:
+            raise ProgramError(f"{self.path}: {error}") from error
+        return self._copy(**_assignment(candidate))
+
+    def with_demo_pool(self, pool: DemoPool) -> Self:
+        """Return a copy that takes its demonstrations from `pool`."""
+        return self._copy(demo_pool=pool, shown_demos={})
+
+    def with_lm(self, lm: str | LM | None) -> Self:
+        """Return a copy with a model of its own, by name or as a client; None goes back to the process's default."""
+        return self._copy(_source=ModelSource(lm))
+
+    async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
+        """Return the output for a valid input. A subclass may do anything here; this asks the model once.
+
+        Called by `acall` with an instance of `Input`; must return an instance of `Output`. What it raises reaches
+        the caller; in an evaluation it scores 0, unless it is the caller's mistake or an unreachable model.
+        """
+        return await typed_call(self, input)
+
+    async def acall(self, values: Mapping[str, Any] | Schema) -> Any:
+        """Return the output for one input, given as a mapping or an `Input`.
+
+        Raises InputError with every bad field, OutputError and LMError of the model call, ProgramError if an own
+        `predict` returns anything but an `Output`.
+        """
+        given = values if isinstance(values, self.Input) else self.Input.parse(self._filled(values))
+        result = await self.predict(given)
+        if not isinstance(result, self.Output):
+            name = type(self).__name__
+            raise ProgramError(f"{name}.predict must return {name}.Output(...), got {shown(result)}.")
+        return result
+
+    def _filled(self, values: Any) -> Any:
+        return {**self.tuned_input, **values} if self.tuned_input and isinstance(values, Mapping) else values
+
+    async def __call__(self, **fields: Any) -> Any:
+        """Return the output for one input given by field name; see `acall`."""
+        return await self.acall(fields)
+
+    def run(self, **fields: Any) -> Any:
+        """Return the output for one input, from code without an event loop; see `acall`.
+
+        Raises UsageError within a running loop, where `await program(...)` is right.
+        """
+        refuse_running_loop("program.run(...)", "await program(...)")
+
+        async def once() -> Any:
+            try:
+                return await self.acall(fields)
+            finally:
+                await self.aclose()
+
+        return asyncio.run(once())
+
+    async def aclose(self) -> None:
+        """Close the connections of a model made from a name, on the loop that used it. The program stays usable."""
+        await self._source.aclose()
+
+    def state(self) -> dict[str, Any]:
+        """Return what makes this program, as JSON: path, values, demonstrations and model name; never a secret."""
+        pool = self.demo_pool.to_json() if len(self.demo_pool) else None
+        return {"program": self.path, "values": dict(self.values), "demo_pool": pool, "lm": self.lm_name}
+
+    @classmethod
+    def from_state(cls, state: Any) -> Self:
+        """Return the program of a `state()`; call it on the program's own class.
+
+        Raises ProgramError if the state is of another program or its values no longer fit.
+        """
+        if not isinstance(state, Mapping) or not isinstance(state.get("values"), Mapping) or "program" not in state:
+            raise ProgramError(f"A program's state is an object with 'program' and 'values', got {shown(state)}.")
+        if cls is Program:
+            raise ProgramError(f"Call from_state on the program's class: load_program({state['program']!r}).from_state")
+        if str(state["program"]).rpartition(":")[2] != cls.__qualname__:
+            raise ProgramError(f"This is the state of {state['program']}, not of {program_path(cls)}.")
+        program = cls().with_values(state["values"]).with_lm(state.get("lm"))
+        pool = state.get("demo_pool")
+        return program if pool is None else program.with_demo_pool(DemoPool.from_json(pool))
+
+    def __repr__(self) -> str:
+        return f"<{self.path} {self.values!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the rendered demonstrations."""
+        return {**self.__dict__, "shown_demos": {}}
+
+
+_RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__"))
+
+
+def _assignment(candidate: Candidate) -> dict[str, Any]:
+    """Return the attributes of an instance that follow from its values."""
+    values = candidate.to_json()
+    tuned_input = {n.removeprefix(_INPUT): v for n, v in values.items() if n.startswith(_INPUT)}
+    return {"values": values, "tuned_input": tuned_input, "shown_demos": {}}
+
+
+def program_path(program_class: type[Program]) -> str:
+    """Return `module:Class`; a script run directly goes by the name it can be imported under."""
+    module = program_class.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else module
+    return f"{module}:{program_class.__qualname__}"
+
+
+def refuse_running_loop(call: str, instead: str) -> None:
+    """Raise UsageError if an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(f"{call} cannot be used inside a running event loop (async code, a notebook); use `{instead}`.")
+
+
+def _check_schemas(cls: type[Program]) -> None:
+    for role, line in (("Input", "message: str"), ("Output", 'label: Literal["a", "b"]')):
+        schema = getattr(cls, role, None)
+        if schema is None:
+            raise ProgramError(f"{cls.__name__} has no {role}; write in it:\n    class {role}(Schema):\n        {line}")
+        if not (isinstance(schema, type) and issubclass(schema, Schema)):
+            raise ProgramError(
+                f"{cls.__name__}.{role} is {shown(schema)}, not a Schema; write `class {role}(Schema): ...` in it."
+            )
+        try:
+            schema.model_rebuild()
+        except PydanticUndefinedAnnotation as error:
+            raise ProgramError(f"{cls.__name__}.{role}: the type {error.name!r} is not defined.") from error
+        if not schema.model_fields:
+            raise ProgramError(f"{cls.__name__}.{role} has no field; write at least one, such as `{line}`.")
+    if tuned := tunable_fields(cls.Output):
+        raise ProgramError(f"{cls.__name__}.Output.{next(iter(tuned))} cannot be tuned; only Input fields can.")
+
+
+def _variables(cls: type[Program]) -> dict[str, Variable[Any]]:
+    found: dict[str, Variable[Any]] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Variable):
+                if name in _RESERVED:
+                    raise ProgramError(f"{cls.__name__}: {name!r} is a name that Program itself uses; rename it.")
+                found[name] = value
+            else:
+                found.pop(name, None)  # a subclass that fixes a variable to a plain value takes it out of the search
+    return found | {f"{_INPUT}{name}": variable for name, variable in tunable_fields(cls.Input).items()}

@@ -1,0 +1,117 @@
+"""`load_program`: a program class from `module:Class`, with errors that say what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dspex_ray.errors import ProgramError
+from dspex_ray.problems import near, one_of, shown
+from dspex_ray.program import Program
+
+_FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_DEEPEST = 3
+_MOST_MODULES = 2000
+
+
+def load_program(path: str, *, search: str | os.PathLike[str] | None = None) -> type[Program]:
+    """Return the program class `module:Class` names, imported from `search` (by default the current directory).
+
+    The directory is put first on `sys.path` and stays there, so that the module's own imports work. Raises
+    ProgramError for another form, a module that is not there or fails while it is imported, and a class that is not
+    there or is no Program.
+    """
+    if not _FORM.fullmatch(str(path)):
+        raise ProgramError(_bad_form(path))
+    folder = Path(search) if search is not None else Path.cwd()
+    if not folder.is_dir():
+        raise ProgramError(f"The directory {folder} to look for {path} in does not exist.")
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+    module_name, _, class_name = path.partition(":")
+    found = _attribute(_imported(module_name, folder), module_name, class_name)
+    if not (isinstance(found, type) and issubclass(found, Program)):
+        kind = (
+            "an instance; give its class" if isinstance(found, Program) else f"{shown(found)}, not a Program subclass"
+        )
+        raise ProgramError(f"{path} is {kind}.")
+    if found is Program:
+        raise ProgramError(f"{path} is Program itself; give a subclass of it.")
+    return found
+
+
+def program_from_state(state: Any, *, search: str | os.PathLike[str] | None = None) -> Program:
+    """Return the program of a `Program.state()`, its class found by the path in it. Raises ProgramError."""
+    if not isinstance(state, dict) or "program" not in state:
+        raise ProgramError(f"A program's state is an object with 'program' and 'values', got {shown(state)}.")
+    return load_program(state["program"], search=search).from_state(state)
+
+
+def _bad_form(path: Any) -> str:
+    text = str(path)
+    stem, _, name = text.partition(":")
+    if stem.endswith(".py") or "/" in stem:
+        dotted = stem.removesuffix(".py").strip("./").replace("/", ".")
+        return f"{text!r} is a file path; write it as a module: {dotted}:{name or '<Class>'}."
+    return f"A program is named as module:Class, such as examples.banking:Route, got {text!r}."
+
+
+def _imported(name: str, folder: Path) -> Any:
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            known = _modules(folder)
+            listed = f" Modules there: {one_of(known)}." if known else ""
+            msg = f"No module {name!r} in {folder} or on the import path{near(name, known)}.{listed}"
+            raise ProgramError(msg) from error
+        raise ProgramError(_failed(name, error)) from error
+    except (Exception, SystemExit) as error:
+        raise ProgramError(_failed(name, error)) from error
+
+
+def _failed(name: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"Module {name} does not compile: {error.msg} ({error.filename}, line {error.lineno})."
+    own = [
+        f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
+    ]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"Module {name} fails while it is imported: {type(error).__name__}: {error}{place}."
+
+
+def _attribute(module: Any, module_name: str, class_name: str) -> Any:
+    found = module
+    for part in class_name.split("."):
+        if not hasattr(found, part):
+            programs = [
+                name for name, value in inspect.getmembers(module, inspect.isclass)
+                if issubclass(value, Program) and value is not Program
+            ]  # fmt: skip
+            listed = f" Programs in it: {one_of(programs)}." if programs else " It holds no program."
+            raise ProgramError(f"Module {module_name} has no {class_name!r}{near(class_name, programs)}.{listed}")
+        found = getattr(found, part)
+    return found
+
+
+def _modules(folder: Path) -> list[str]:
+    """Return the dotted names of the modules in a directory, a few levels deep, for near matches."""
+    names: list[str] = []
+    for root, folders, files in os.walk(folder):
+        parts = Path(root).relative_to(folder).parts
+        folders[:] = (
+            sorted(f for f in folders if f.isidentifier() and f != "__pycache__") if len(parts) < _DEEPEST else []
+        )
+        stems = [file.removesuffix(".py") for file in sorted(files) if file.endswith(".py")]
+        names.extend(".".join((*parts, stem)) for stem in stems if stem.isidentifier() and stem != "__init__")
+        if len(names) > _MOST_MODULES:
+            break
+    return names

@@ -1,0 +1,96 @@
+"""A model's reply text into a valid output, or an error with everything that is wrong; never a guess between two."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+from dspex_ray.errors import OutputError
+from dspex_ray.loose_json import Conflict, LooseJSONError, read_object, read_text
+from dspex_ray.problems import joined, shown
+from dspex_ray.schema import Faults, Schema, check, literal_options
+
+S = TypeVar("S", bound=Schema)
+
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_MOST_STARTS = 64  # braces tried in one reply: bounds the time a hostile reply can take
+_QUOTES = "\"'`*\u201c\u201d\u2018\u2019 \t\r\n"
+
+
+def parse_reply(text: str, output: type[S]) -> S:
+    """Return the output a reply spells: one JSON object, alone, fenced or in prose, or a bare label.
+
+    A bare label counts where the schema has one field without a default and that is a Literal. Raises OutputError
+    with every problem, and the raw reply, if there is no object, none that is valid, or two valid ones that differ.
+    """
+    try:
+        objects = _objects(text)
+    except Conflict as error:
+        raise OutputError(f"The reply contradicts itself: {error}.", text) from error
+    if not objects:
+        bare = _bare_label(text, output)
+        if bare is not None:
+            return bare
+        raise OutputError(f"The reply holds no JSON object: {shown(text)}.", text)
+    made = [check(output, found) for found in objects]
+    valid = [one for one in made if isinstance(one, output)]
+    if not valid:
+        faults = next(one for one in reversed(made) if isinstance(one, Faults))
+        raise OutputError(f"The reply's JSON does not fit: {joined(faults)}.", text)
+    if any(one != valid[0] for one in valid[1:]):
+        raise OutputError(f"The reply holds {len(valid)} different answers; only one can be meant.", text)
+    return valid[0]
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Return the objects of the first of these that has any: the whole text, the fenced blocks, the prose."""
+    try:
+        whole = read_text(text)
+    except Conflict:
+        raise
+    except LooseJSONError:
+        whole = None
+    if isinstance(whole, dict):
+        return [whole]
+    for piece in _FENCE.findall(text):
+        if found := _scan(piece):
+            return found
+    return _scan(text)
+
+
+def _scan(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    at = text.find("{")
+    for _ in range(_MOST_STARTS):
+        if at < 0:
+            break
+        try:
+            value, end = read_object(text, at)
+        except Conflict:
+            raise
+        except LooseJSONError:
+            end = at + 1
+        else:
+            found.append(value)
+        at = text.find("{", end)
+    return found
+
+
+def _bare_label(text: str, output: type[S]) -> S | None:
+    required = [name for name, info in output.model_fields.items() if info.is_required()]
+    if len(required) != 1:
+        return None
+    name = required[0]
+    options = literal_options(output, name) or ()
+    said = text.strip(_QUOTES)
+    prefix, colon, rest = said.partition(":")
+    if colon and prefix.strip(_QUOTES).casefold() == name.casefold():
+        said = rest.strip(_QUOTES)
+    forms = {said, said.removesuffix(".").strip(_QUOTES)}
+    exact = [option for option in options if isinstance(option, str) and option in forms]
+    loose = [o for o in options if isinstance(o, str) and o.casefold() in {form.casefold() for form in forms}]
+    matches = exact or loose
+    if len(matches) != 1:
+        return None
+    made = check(output, {name: matches[0]})
+    return made if isinstance(made, output) else None
