@@ -7,12 +7,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dspex_ray.errors import DataError, ProgramError
 from dspex_ray.example import Example, as_text
-from dspex_ray.lm.ngrams import NgramIndex
 from dspex_ray.problems import near, shown
+
+if TYPE_CHECKING:
+    from dspex_ray.lm.ngrams import NgramIndex
 
 _CACHED_RANKINGS = 16_384
 _RANKING_LENGTH = 32  # the nearest are ranked at least this far, so that another k asks the cache
@@ -104,6 +106,8 @@ class DemoPool:
                 self._rankings.move_to_end(text)
                 return ranking[:count]
             if self._index is None:
+                from dspex_ray.lm.ngrams import NgramIndex  # noqa: PLC0415 - numpy, only for "nearest"
+
                 self._index = NgramIndex([as_text(example.input) for example in self.examples])
             ranking = self._index.nearest(text, max(count, _RANKING_LENGTH))
             self._rankings[text] = ranking

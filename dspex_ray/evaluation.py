@@ -14,7 +14,6 @@ from dspex_ray.data import Dataset, load_data
 from dspex_ray.demos import held_out
 from dspex_ray.errors import LMContextWindowError, LMError, UsageError
 from dspex_ray.example import Example
-from dspex_ray.intervals import interval
 from dspex_ray.metrics import Metric, MetricError, default_metric, resolve_metric, score
 from dspex_ray.problems import shown
 from dspex_ray.program import Program, refuse_running_loop
@@ -175,6 +174,8 @@ async def aevaluate(
 
 def summarize(scores: Sequence[RowScore], wall_s: float) -> Evaluation:
     """Return the figures of the rows. Raises UsageError without any."""
+    from dspex_ray.intervals import interval  # noqa: PLC0415 - numpy, only once there are scores
+
     values = [one.score for one in scores]
     low, high = interval(values)
     return Evaluation(

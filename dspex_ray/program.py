@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic.errors import PydanticUndefinedAnnotation
 
@@ -23,6 +23,10 @@ from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import shown
 from dspex_ray.schema import Schema, tunable_fields
 from dspex_ray.typed_call import demos_variable, typed_call
+
+if TYPE_CHECKING:
+    from dspex_ray.agent_system import AgentSystem
+    from dspex_ray.serving.endpoint import Endpoint
 
 _INPUT = "input."  # before the name of a tunable input field
 
@@ -49,6 +53,8 @@ class Program:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check the declaration and collect the variables."""
         super().__init_subclass__(**kwargs)
+        if _is_abstract(cls):
+            return  # a base to be completed, or a class that is being unpickled and gets its attributes next
         _check_schemas(cls)
         cls._space = Space(_variables(cls))
         if cls.predict is Program.predict:
@@ -60,6 +66,8 @@ class Program:
         """Give the instance its state here, so that a subclass's `__init__` need not call this class's."""
         if cls is Program:
             raise ProgramError("Program is to be subclassed: write `class MyProgram(Program)` with Input and Output.")
+        if _is_abstract(cls):
+            _check_schemas(cls)  # says what is missing
         self = super().__new__(cls)
         self.demo_pool = DemoPool()
         self._source = ModelSource()
@@ -160,6 +168,18 @@ class Program:
 
         return asyncio.run(once())
 
+    def to_agent_system(self, **options: Any) -> AgentSystem:
+        """Start this program as supervised agents; see `start_agent_system` for the options."""
+        from dspex_ray.agent_system import start_agent_system  # noqa: PLC0415 - agents stand above programs
+
+        return start_agent_system(self, **options)
+
+    def deploy(self, **options: Any) -> Endpoint:
+        """Serve this program over HTTP; see `dspex_ray.serving.deployment.deploy` for the options."""
+        from dspex_ray.serving.deployment import deploy  # noqa: PLC0415 - serving stands above programs and loads ray
+
+        return deploy(self, **options)
+
     async def aclose(self) -> None:
         """Close the connections of a model made from a name, on the loop that used it. The program stays usable."""
         await self._source.aclose()
@@ -222,6 +242,10 @@ def refuse_running_loop(call: str, instead: str) -> None:
     raise UsageError(f"{call} cannot be used inside a running event loop (async code, a notebook); use `{instead}`.")
 
 
+def _is_abstract(cls: type[Program]) -> bool:
+    return not hasattr(cls, "Input") and not hasattr(cls, "Output")
+
+
 def _check_schemas(cls: type[Program]) -> None:
     for role, line in (("Input", "message: str"), ("Output", 'label: Literal["a", "b"]')):
         schema = getattr(cls, role, None)
@@ -234,7 +258,7 @@ def _check_schemas(cls: type[Program]) -> None:
         try:
             schema.model_rebuild()
         except PydanticUndefinedAnnotation as error:
-            raise ProgramError(f"{cls.__name__}.{role}: the type {error.name!r} is not defined.") from error
+            raise ProgramError(f"{cls.__name__}.{role}: the type {error.name!r} is not defined above it.") from error
         if not schema.model_fields:
             raise ProgramError(f"{cls.__name__}.{role} has no field; write at least one, such as `{line}`.")
     if tuned := tunable_fields(cls.Output):

@@ -19,9 +19,14 @@ _CACHED_PROMPTS = 256
 _NOISE = ("title",)  # keys of pydantic's JSON Schema that cost tokens and tell a model nothing
 
 
-@lru_cache(maxsize=_CACHED_PROMPTS)
 def response_schema(output: type[Schema]) -> dict[str, Any]:
     """Return the JSON Schema of the output, without titles. Treat it as read-only: it is shared."""
+    key: Any = output  # type checkers doubt that a model class can be hashed
+    return _response_schema(key)
+
+
+@lru_cache(maxsize=_CACHED_PROMPTS)
+def _response_schema(output: Any) -> dict[str, Any]:
     found: dict[str, Any] = _slim(output.model_json_schema())
     return found
 
@@ -39,10 +44,15 @@ def _slim(node: Any, *, names: bool = False) -> Any:
     return node
 
 
-@lru_cache(maxsize=_CACHED_PROMPTS)
 def system_text(output: type[Schema], instruction: str) -> str:
     """Return the system message: the instruction, what each output field is, and the form of the answer."""
-    schema = response_schema(output)
+    key: Any = output
+    return _system_text(key, instruction)
+
+
+@lru_cache(maxsize=_CACHED_PROMPTS)
+def _system_text(output: Any, instruction: str) -> str:
+    schema = _response_schema(output)
     fields = "\n".join(_field_line(name, node) for name, node in schema["properties"].items())
     compact = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     return (

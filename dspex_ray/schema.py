@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    ClassVar,
     Literal,
     Self,
     TypeVar,
@@ -67,7 +68,8 @@ def field(
     return info
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field, Field))
+# `field` is no field_specifier: type checkers read a specifier's default only by keyword, and `field(0.7)` is meant
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 class SchemaMeta(ModelMetaclass):
     """Builds schema classes and turns pydantic's complaints about a declaration into ProgramError."""
 
@@ -80,9 +82,29 @@ class SchemaMeta(ModelMetaclass):
             if isinstance(value, FieldInfo) and key not in annotations:
                 raise ProgramError(f"Schema {name}: field {key!r} has no type; write `{key}: <type> = field(...)`.")
         try:
-            return super().__new__(cls, name, bases, namespace, **kwargs)
+            made: Any = super().__new__(cls, name, bases, namespace, **kwargs)
+            if not made.__pydantic_complete__:
+                made.model_rebuild(raise_errors=False, _types_namespace=_names_in_scope(inspect.currentframe()))
         except PydanticUserError as error:
             raise ProgramError(f"Schema {name}: {_declaration_fault(error)}") from error
+        if made.__pydantic_complete__ and made.model_fields:
+            tunable_fields(made)
+        return made
+
+
+def _names_in_scope(frame: FrameType | None) -> dict[str, Any]:
+    """Return the names a class statement sees: of the class bodies around it, and of the function around those.
+
+    pydantic looks only into the frame that calls its metaclass, which here is `SchemaMeta.__new__`.
+    """
+    scopes: list[dict[str, Any]] = []
+    frame = frame.f_back if frame else None
+    while frame is not None:
+        scopes.append(frame.f_locals)
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED or frame.f_locals is frame.f_globals:
+            break  # a function or the module: what called it is out of scope
+        frame = frame.f_back
+    return {name: value for scope in reversed(scopes) for name, value in scope.items()}
 
 
 def _declaration_fault(error: PydanticUserError) -> str:
@@ -98,22 +120,6 @@ class Schema(BaseModel, metaclass=SchemaMeta):
     """A typed record: unknown fields are refused, values are frozen, NaN and infinity are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-    _tunable: ClassVar[dict[str, Variable[Any]]] = {}
-
-    if TYPE_CHECKING:
-
-        def __hash__(self) -> int: ...  # pydantic adds it to a frozen model, unseen by type checkers
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Turn the fields marked tunable into variables. Raises ProgramError that names a field that cannot be."""
-        super().__pydantic_init_subclass__(**kwargs)
-        cls._tunable = {
-            name: _variable(f"{cls.__qualname__}.{name}", info).named(name)
-            for name, info in cls.model_fields.items()
-            if TUNABLE in info.metadata
-        }
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -155,8 +161,15 @@ def _names(cls: type[Schema]) -> str:
 
 
 def tunable_fields(schema: type[Schema]) -> dict[str, Variable[Any]]:
-    """Return the variables of the schema's fields declared with `field(variable=True)`, by field name."""
-    return dict(schema._tunable)  # noqa: SLF001 - pydantic would take a public attribute for a field of the user's
+    """Return the variables of the schema's fields declared with `field(variable=True)`, by field name.
+
+    Raises ProgramError that names a field that cannot be tuned.
+    """
+    return {
+        name: _variable(f"{schema.__qualname__}.{name}", info).named(name)
+        for name, info in schema.model_fields.items()
+        if TUNABLE in info.metadata
+    }
 
 
 def _variable(where: str, info: FieldInfo) -> Variable[Any]:

@@ -124,8 +124,8 @@ class Host:
             self._guard.cancel()
         await self._stop_agents("shutdown")
         # every mailbox is answered by now: let the answers leave before the process ends
-        while self._open_deliveries:
-            await asyncio.sleep(0)  # noqa: ASYNC110 - a few turns of the loop, no state to wait for
+        while self._open_deliveries:  # noqa: ASYNC110 - a few turns of the loop, no state to wait for
+            await asyncio.sleep(0)
 
     def terminate(self) -> None:
         """Drop everything at once, as the death of the process would (the in-process runtime's `kill`)."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dspex_agents.agent import Agent
+from dspex_agents.agent import Agent, AgentContext
 
 
 class Worker(Protocol):
     """What a task agent is given to do. Runs on the host's event loop and must not block it."""
 
-    async def start(self) -> None:
+    async def start(self, context: AgentContext) -> None:
         """Prepare; called once before the first unit. If it raises, the agent's start has failed."""
         ...
 
@@ -55,7 +55,7 @@ class TaskAgent(Agent):
 
     async def on_start(self) -> None:
         """Start the worker."""
-        await self._worker.start()
+        await self._worker.start(self.context)
 
     async def on_message(self, body: Any) -> Any:
         """Perform the body; what the worker raises is counted and answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
@@ -69,7 +70,7 @@ def split_demonstrations(messages: Sequence[ChatMessage]) -> tuple[list[tuple[st
     before = messages[:last]
     pairs = [
         (asked.content, answered.content)
-        for asked, answered in zip(before, before[1:], strict=False)
+        for asked, answered in itertools.pairwise(before)
         if asked.role == "user" and answered.role == "assistant"
     ]
     return pairs, messages[last].content

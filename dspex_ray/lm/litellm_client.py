@@ -39,9 +39,10 @@ class LiteLLMLM:
     """A model of any provider litellm knows, by litellm's name for it, such as `anthropic/claude-sonnet-4-5`.
 
     litellm reads the provider's key from its own environment variable; `api_key` and `base_url` override it. Its
-    retries are off, ours hold. The first call imports litellm (about a second or more, outside the call's timeout) with the price
-    table it ships; nothing is fetched. Each call costs a few milliseconds of CPU, ten times the direct path's. litellm
-    keeps its connections for the whole process, so `aclose` closes none. The pickled form holds a given key.
+    retries are off, ours hold. The first call imports litellm (a second or more, outside the call's timeout) with
+    the price table it ships; nothing is fetched. Each call costs a few milliseconds of CPU, ten times the direct
+    path's. litellm keeps its connections for the whole process, so `aclose` closes none. The pickled form holds a
+    given key.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class LiteLLMLM:
                     max_retries=0,
                     drop_params=True,
                 )
-            except Exception as error:  # noqa: BLE001 - litellm raises its providers' and its own errors alike
+            except Exception as error:
                 raise self._ours(error) from error
             return response, number
 
@@ -165,10 +166,10 @@ class LiteLLMLM:
             return None
         except TimeoutError as error:
             raise timed_out(self._what, request.timeout_s, attempts) from error
-        except Exception as error:  # noqa: BLE001 - litellm raises its providers' and its own errors alike
+        except Exception as error:
             raise self._ours(error) from error
 
-    def _reply(  # noqa: PLR0913 - the fields of a reply
+    def _reply(
         self,
         *,
         text: str,
@@ -239,6 +240,7 @@ def _litellm() -> Any:
     import litellm  # noqa: PLC0415 - a second of import, only for those who need it
 
     litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    logging.getLogger("LiteLLM").setLevel(logging.ERROR)  # it warns at each new event loop; failures reach the caller anyway
+    logging.getLogger("LiteLLM").setLevel(
+        logging.ERROR
+    )  # it warns at each new event loop; failures reach the caller anyway
     return litellm

@@ -37,7 +37,7 @@ class OpenAICompatibleLM:
     plain http(s) and for OpenAI's own address without a key.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword for each fact of an endpoint
+    def __init__(
         self,
         model: str,
         *,
@@ -159,9 +159,7 @@ class OpenAICompatibleLM:
             raw = await response.read()
         raise error_answer(response.status, raw, response.headers, self._what)
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, started: float, request: LMRequest, attempts: int
-    ) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, started: float, request: LMRequest, attempts: int) -> bytes:
         """Return the next bytes of a stream, empty at its end, within what is left of the request's timeout."""
         left_s = started + request.timeout_s - self._retry.timing.clock.monotonic()
         try:
@@ -175,8 +173,7 @@ class OpenAICompatibleLM:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None or session.closed:
-            for dead in [known for known in self._sessions if known.is_closed()]:
-                self._sessions.pop(dead).detach()  # its connections ended with its loop
+            self._forget_closed_loops()
             headers = {"Content-Type": "application/json"}
             if self._api_key:
                 headers["Authorization"] = f"Bearer {self._api_key}"
@@ -185,6 +182,13 @@ class OpenAICompatibleLM:
             session = aiohttp.ClientSession(connector=connector, timeout=_NO_TIMEOUT, headers=headers, cookie_jar=jar)
             self._sessions[loop] = session
         return session
+
+    def _forget_closed_loops(self) -> None:
+        for reference in self._sessions.keyrefs():  # a list, so other threads may add to it meanwhile
+            loop = reference()
+            session = self._sessions.pop(loop, None) if loop is not None and loop.is_closed() else None
+            if session is not None:
+                session.detach()  # its connections ended with its loop
 
     def _adapt(self, error: LMError, tried: Dialect, request: LMRequest) -> bool:
         """Drop what the endpoint refuses and return whether the request should be sent again at once."""

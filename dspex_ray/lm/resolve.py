@@ -26,11 +26,11 @@ def resolve_lm(
 ) -> LM:
     """Return the client for a model's name; a client is returned as it is.
 
-    None means what `settings` (the environment by default) names, else `embedded/nearest`. `openai/`, `ollama/`, `vllm/`
-    (or `hosted_vllm/`) and `llamacpp/` take the direct path; every other provider litellm knows goes through litellm.
-    Addresses and keys come from the arguments, else from OPENAI_BASE_URL and OPENAI_API_KEY, OLLAMA_HOST, VLLM_BASE_URL
-    and VLLM_API_KEY, LLAMACPP_BASE_URL and LLAMACPP_API_KEY.
-    OPENAI_API_KEY is not sent to a `base_url` given here: pass `api_key` with it.
+    None means what `settings` (the environment by default) names, else `embedded/nearest`. `openai/`, `ollama/`,
+    `vllm/` (or `hosted_vllm/`) and `llamacpp/` take the direct path; every other provider litellm knows goes through
+    litellm. Addresses and keys come from the arguments, else from OPENAI_BASE_URL and OPENAI_API_KEY, OLLAMA_HOST,
+    VLLM_BASE_URL and VLLM_API_KEY, LLAMACPP_BASE_URL and LLAMACPP_API_KEY. On the direct path no key of the environment
+    is sent to a `base_url` given here: pass `api_key` with it.
 
     Raises UnknownNameError with near matches for a name without a known provider, and ConfigurationError for an address
     or key that is missing or refused.

@@ -21,7 +21,9 @@ from dspex_ray.lm.base import Usage
 
 _RAW_KEPT = 500
 _LONGEST_EVENT = 4 << 20
-_CONTEXT = re.compile(r"context[_ ](length|window|size)|exceed_context|prompt is too long|too many tokens", re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"context[_ ](length|window|size)|exceed_context|prompt is too long|too many tokens", re.IGNORECASE
+)
 _OUT_OF_QUOTA = "insufficient_quota"
 
 

@@ -128,7 +128,13 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
         low, high = None if above is None else above + 1, None if below is None else below - 1
     else:
         low, high = above if low is None else low, below if high is None else high
+    return _middle(low, high, whole=whole)
+
+
+def _middle(low: float | None, high: float | None, *, whole: bool) -> float | int:
+    if low is not None and high is not None:
+        return (low + high) // 2 if whole else (low + high) / 2
     zero: float | int = 0 if whole else 0.0
-    if low is None or high is None:
-        return max(low, zero) if low is not None else min(high, zero) if high is not None else zero
-    return (low + high) // 2 if whole else (low + high) / 2
+    if low is not None:
+        return max(low, zero)
+    return zero if high is None else min(high, zero)

@@ -84,9 +84,12 @@ def build_application(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if ledger is not None:
             await ledger.start()
-        yield
-        if ledger is not None:
-            await ledger.close()
+        try:
+            yield
+        finally:
+            await service.aclose()
+            if ledger is not None:
+                await ledger.close()
 
     application = _RootPathStarlette(
         routes=[

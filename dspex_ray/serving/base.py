@@ -50,6 +50,10 @@ class ProgramService(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Close connections. Called once, after the last request."""
+        ...
+
 
 class CallSink(Protocol):
     """Where a replica writes the records of model calls: the ledger, usually."""

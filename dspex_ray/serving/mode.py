@@ -44,9 +44,10 @@ def serve_environment(*, folder: str, ports: FrontPorts, cpus: int, file_limit: 
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "dspex_ray.serving.edge.middlewares",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(REPLICA_DRAIN_S),
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": str(REPLICA_DRAIN_S),
-        # After a reload the old HAProxy process closes idle client connections within this time; otherwise a client
-        # that kept one open would be sent to replicas that are gone.
-        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "1",
+        # After a reload the old HAProxy process still serves the connections clients kept open, with the servers it
+        # knew. One refused connection tells it that a replica is gone, and it takes the fallback; with Ray's default of
+        # three it would wait 1 s before each. (Closing those connections instead, `CLOSE_SPREAD_TIME`, cost requests.)
+        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
         "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, cpus // _CPUS_PER_PROXY_THREAD)),
         "RAY_SERVE_HAPROXY_MAXCONN": str(connections),

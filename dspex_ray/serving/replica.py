@@ -9,9 +9,11 @@ from starlette.applications import Starlette
 
 from dspex_ray.errors import ProgramError
 from dspex_ray.parcel import Parcel
+from dspex_ray.program import Program
 from dspex_ray.serving.application import build_application
 from dspex_ray.serving.base import CallSink, ProgramService, ServingLimits
 from dspex_ray.serving.ledger import CallBuffer
+from dspex_ray.serving.program_service import ProgramServiceFor
 
 SinkFactory = Callable[[], CallSink]
 
@@ -47,6 +49,8 @@ class ProgramReplica:
 
 def as_service(opened: object) -> ProgramService:
     """Return what a parcel held as a service. Raises ProgramError for anything that cannot answer inputs."""
+    if isinstance(opened, Program):
+        return ProgramServiceFor(opened)
     if isinstance(opened, ProgramService):
         return opened
     kind = f"{type(opened).__module__}:{type(opened).__qualname__}"

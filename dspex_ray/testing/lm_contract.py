@@ -2,7 +2,7 @@
 
 Each test talks to a `ModelServer` over real HTTP. Needs pytest; nothing else in the package imports this module.
 """
-# ruff: noqa: S101, PLR2004 - a contract suite is made of asserts on literal expectations
+# ruff: noqa: S101, PLR2004, D102 - a contract suite is asserts on literal expectations under names that are sentences
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LMContract(ABC):
 
         async def collect(client: LM) -> list[LMChunk]:
             async for chunk in client.stream(request):
-                kept.append(chunk)  # noqa: PERF401 - what came before an error must stay
+                kept.append(chunk)
             return kept
 
         return self.run(lm, collect)

@@ -17,7 +17,6 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
@@ -48,7 +47,7 @@ class ModelServer:
     thread of its own, leaving stops it and ends requests that hang. Raises ConfigurationError for a port in use.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword for each fact of a server
+    def __init__(
         self,
         *,
         answer: Answer = "echo",
@@ -78,9 +77,7 @@ class ModelServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -94,7 +91,7 @@ class ModelServer:
         return self._bodies[-1]
 
     def counters(self) -> dict[str, Any]:
-        """Return requests, answered, tokens of the answered ones, requests in flight (now and at most), and statuses."""
+        """Return requests, answered, tokens of the answered, requests in flight (now and at most), and statuses."""
         with self._lock:
             names = ("requests", "answered", "prompt_tokens", "completion_tokens", "in_flight", "max_in_flight")
             by_status = {str(status): count for status, count in sorted(self._statuses.items())}
@@ -120,7 +117,9 @@ class ModelServer:
         try:
             asyncio.run(self._run(listening))
         except OSError as error:
-            msg = f"Port {self._port} of 127.0.0.1 cannot be used ({error.strerror}). Choose another or 0 for a free one."
+            msg = (
+                f"Port {self._port} of 127.0.0.1 cannot be used ({error.strerror}). Choose another or 0 for a free one."
+            )
             listening.set_exception(ConfigurationError(msg))
 
     async def _run(self, listening: Future[int]) -> None:
@@ -175,9 +174,17 @@ class ModelServer:
             return self._error(refused, {"Retry-After": f"{self._weather.faults.retry_after_s:g}"})
         if fault == "500":
             raise RefusedRequestError("The server had an error.", status=500, code="server_error")
-        text = self._rule(body["messages"], body)
+        text = self._text(body)
         send = self._send_stream if body.get("stream") else self._send_whole
         return await send(request, number, body, text, fault)
+
+    def _text(self, body: Mapping[str, Any]) -> str:
+        try:
+            return self._rule(body["messages"], body)
+        except RefusedRequestError:
+            raise
+        except Exception as error:
+            raise RefusedRequestError(f"The rule raised {error!r}.", status=500, code="server_error") from error
 
     def _checked(self, request: web.Request, raw: bytes) -> dict[str, Any]:
         if not self._allowed(request.headers):
@@ -186,7 +193,9 @@ class ModelServer:
         refuse_unsupported(body, self._refuses)
         tokens = prompt_tokens(body["messages"])
         if self._context_window is not None and tokens > self._context_window:
-            message = f"This model's maximum context length is {self._context_window} tokens; the messages have {tokens}."
+            message = (
+                f"This model's maximum context length is {self._context_window} tokens; the messages have {tokens}."
+            )
             raise RefusedRequestError(message, code="context_length_exceeded")
         return body
 

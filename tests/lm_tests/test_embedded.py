@@ -113,7 +113,11 @@ class Everything(BaseModel):
 def test_every_kind_of_field_gets_a_valid_value() -> None:
     value = filled(Everything, "I lost my card, was it stolen? It is light blue.")
     assert isinstance(value, Everything)
-    assert (value.intent, value.colour, value.inner.colour) == ("lost_or_stolen_card", Colour.light_blue, Colour.light_blue)
+    assert (value.intent, value.colour, value.inner.colour) == (
+        "lost_or_stolen_card",
+        Colour.light_blue,
+        Colour.light_blue,
+    )
     assert (value.confidence, value.share, value.stars, value.count) == (0.9, 0.5, 1, 0)
     assert (value.floor, value.depth, value.either) == (6.0, -4, 4)
     assert (value.short, value.sure, value.tags, len(value.two)) == ("I lost m", False, [], 2)
@@ -126,7 +130,14 @@ def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{}, {"type": "string"}, {"$ref": "#/nowhere"}, {"$ref": "#"}, {"properties": {"x": True}}, {"properties": {"x": {"enum": []}}}],
+    [
+        {},
+        {"type": "string"},
+        {"$ref": "#/nowhere"},
+        {"$ref": "#"},
+        {"properties": {"x": True}},
+        {"properties": {"x": {"enum": []}}},
+    ],
 )
 def test_an_odd_schema_still_gets_a_json_object(schema: dict[str, Any]) -> None:
     assert isinstance(json.loads(answer(conversation([], "hello"), schema).text), dict)
@@ -134,7 +145,8 @@ def test_an_odd_schema_still_gets_a_json_object(schema: dict[str, Any]) -> None:
 
 @given(st.lists(TEXTS.filter(bool), min_size=1, max_size=5, unique=True), TEXTS)
 def test_a_literal_schema_always_gets_one_of_its_labels(labels: list[str], message: str) -> None:
-    schema = create_model("Output", label=(Literal[tuple(labels)], ...)).model_json_schema()
+    output: type[BaseModel] = create_model("Output", label=(Literal[tuple(labels)], ...))  # type: ignore[arg-type]
+    schema = output.model_json_schema()
     assert json.loads(answer(conversation([], message), schema).text)["label"] in labels
 
 
@@ -145,5 +157,5 @@ def test_any_conversation_gets_an_answer_in_whole_texts(demos: list[tuple[str, s
 
 
 def test_it_pickles() -> None:
-    copy = pickle.loads(pickle.dumps(EmbeddedNearest()))
+    copy = pickle.loads(pickle.dumps(EmbeddedNearest()))  # noqa: S301 - our own bytes
     assert copy.answer(conversation(DEMOS, "card"), None) == DEMOS[0][1]

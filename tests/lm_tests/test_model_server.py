@@ -45,6 +45,13 @@ def test_a_rule_sees_the_messages_and_the_body() -> None:
         assert text_of(chat(server.base_url, "hot", temperature=0.5)) == "hot at 0.5"
 
 
+def test_a_rule_that_raises_is_a_500_that_says_so() -> None:
+    with ModelServer(answer=lambda _, body: body["absent"]) as server:
+        response = chat(server.base_url, "x")
+        assert server.counters()["by_status"] == {"500": 1}
+    assert (response.status_code, "KeyError('absent')" in response.text) == (500, True)
+
+
 def test_nearest_answers_like_the_embedded_model() -> None:
     schema = {"properties": {"intent": {"enum": ["card_arrival", "exchange_rate"]}}}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
@@ -75,7 +82,14 @@ def test_models_and_counters_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", b'{"model": "m"}', b'{"model": "m", "messages": [3]}', b'{"messages": [{"role": "user", "content": "x"}]}']
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"model": "m"}',
+        b'{"model": "m", "messages": [3]}',
+        b'{"messages": [{"role": "user", "content": "x"}]}',
+    ],
 )
 def test_a_request_that_is_no_chat_is_refused_with_400(body: bytes) -> None:
     with ModelServer() as server:
@@ -103,7 +117,7 @@ def test_wrong_weather_is_refused() -> None:
         lambda: Faults(rate_429=0.6, rate_500=0.6),
         lambda: LogNormalLatency(median_s=0),
         lambda: Weather(script=["429", "rain"]),
-        lambda: ModelServer(answer="eco"),  # type: ignore[arg-type]
+        lambda: ModelServer(answer="eco"),
     ):
         with pytest.raises(ConfigurationError):
             make()

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from dspex_ray.lm.ngrams import HashedNgrams, NgramIndex
 
 BANKING77 = Path(__file__).resolve().parents[3] / "shared" / "data" / "banking77"
-NEEDS_BANKING77 = pytest.mark.skipif(not (BANKING77 / "train.csv").is_file(), reason=f"no banking77 data in {BANKING77}")
+NEEDS_BANKING77 = pytest.mark.skipif(
+    not (BANKING77 / "train.csv").is_file(), reason=f"no banking77 data in {BANKING77}"
+)
 
 
 def rows_of(name: str) -> list[tuple[str, str]]:
@@ -78,7 +80,7 @@ def test_only_the_last_texts_are_kept() -> None:
 def test_it_pickles_without_what_it_has_kept() -> None:
     ngrams = HashedNgrams(dim=32)
     ngrams.sparse("hello")
-    copy = pickle.loads(pickle.dumps(ngrams))
+    copy = pickle.loads(pickle.dumps(ngrams))  # noqa: S301 - our own bytes
     assert (copy.dim, len(copy._cache)) == (32, 0)
 
 

@@ -167,7 +167,9 @@ def test_one_client_serves_two_threads_with_their_own_loops() -> None:
     assert sorted(texts) == [f"thread {n}" for n in range(4)]
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host/v1", "http://", "http://u:pass@host/v1", "http://h?k=1"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "ftp://host/v1", "http://", "http://u:pass@host/v1", "http://h?k=1"]
+)
 def test_an_address_that_cannot_be_used_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         direct(url)

@@ -25,9 +25,7 @@ class ClockedSleep:
 
 
 def clocked(clock: ManualClock, max_attempts: int = 4) -> Retry:
-    return Retry(
-        max_attempts=max_attempts, timing=Timing(clock=clock, sleep=ClockedSleep(clock), rng=random.Random(1))
-    )
+    return Retry(max_attempts=max_attempts, timing=Timing(clock=clock, sleep=ClockedSleep(clock), rng=random.Random(1)))
 
 
 @given(st.integers(1, 60), st.integers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -23,7 +24,7 @@ STREAM = ': comment\r\ndata: {"a": "ü"}\r\n\r\nevent: x\ndata: one\ndata: two\n
 def test_events_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
     reader = EventReader("m")
-    found = [event for a, b in zip(places, places[1:], strict=False) for event in reader.feed(STREAM[a:b])]
+    found = [event for a, b in itertools.pairwise(places) for event in reader.feed(STREAM[a:b])]
     assert found == ['{"a": "ü"}', "one\ntwo", "[DONE]"]
 
 
@@ -40,7 +41,9 @@ def test_any_bytes_are_a_reply_or_a_bad_reply(raw: bytes) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["choices", "delta", "content", "usage", "error"]), inner),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["choices", "delta", "content", "usage", "error"]), inner)
+    ),
 )
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dspex_agents import Agent, AgentExit, Outcome, Work
+from dspex_agents import Agent, AgentContext, AgentExit, Outcome, Work
 
 
 class Echo(Agent):
@@ -56,7 +56,7 @@ class FailsToStart(Agent):
 class Squarer:
     """A worker: squares numbers, tells its process, or fails."""
 
-    async def start(self) -> None:
+    async def start(self, context: AgentContext) -> None:
         return
 
     async def perform(self, payload: Any) -> Any:

@@ -1,0 +1,205 @@
+"""A program as a supervised tree of agents: task agents that answer, a coordinator, a monitor, the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from dspex_agents import (
+    AgentFailedError,
+    AgentStoppedError,
+    AgentSystemError,
+    ChildSpec,
+    CoordinatorAgent,
+    GetHealth,
+    Health,
+    IdSource,
+    MailboxFullError,
+    MonitorAgent,
+    OutcomeUnknownError,
+    RandomIds,
+    SupervisorSpec,
+    System,
+    SystemSpec,
+    TaskAgent,
+    TreeNode,
+    start_local_system,
+)
+from dspex_agents.errors import RuntimeUnavailableError
+from dspex_coordination.canonical import canonical_json
+from dspex_ray.configuration import chosen_lm
+from dspex_ray.errors import ClusterError, DspexError, UsageError
+from dspex_ray.ledger_agent import LEDGER, GetTotals, LedgerAgent
+from dspex_ray.parcel import Parcel
+from dspex_ray.program import Program
+from dspex_ray.program_worker import Bench, Predict, Predicted, ProgramWorker
+from dspex_ray.store import CallTotals, Store, open_store
+
+RuntimeName = Literal["ray", "in-process"]
+COORDINATOR, MONITOR = "coordinator", "monitor"
+_CONCURRENCY = 64
+_PRELOAD = ("dspex_ray.program_worker",)
+
+
+class AgentSystem:
+    """A running program. Inputs are answered by its task agents; equal inputs go to the same one while it lives.
+
+    A task agent whose process dies is restarted by its supervisor; what it was answering is asked again of another
+    one, since a program's answer may be computed twice.
+    """
+
+    def __init__(self, program: Program, system: System, workers: tuple[str, ...], ids: IdSource | None = None) -> None:
+        self.program, self.system, self.workers = program, system, workers
+        self._ids = ids or RandomIds()
+
+    @property
+    def name(self) -> str:
+        """The system's name, unique on its cluster."""
+        return self.system.name
+
+    def run(self, *, timeout_s: float = 60.0, **fields: Any) -> Any:
+        """Answer one input, blocking this thread.
+
+        Raises InputError for bad fields, the program's own error, or an AgentSystemError after `timeout_s` seconds.
+        """
+        question, ring = self._question(fields)
+        for worker in ring:
+            try:
+                return self._output(self.system.ask(worker, question, timeout_s=timeout_s))
+            except (OutcomeUnknownError, AgentStoppedError, MailboxFullError):
+                continue
+            except AgentFailedError as error:
+                raise _own(error) from error
+        try:
+            return self._output(self.system.ask(ring[0], question, timeout_s=timeout_s, retry_safe=True))
+        except AgentFailedError as error:
+            raise _own(error) from error
+
+    async def arun(self, *, timeout_s: float = 60.0, **fields: Any) -> Any:
+        """Answer one input, awaited; see `run`."""
+        question, ring = self._question(fields)
+        for worker in ring:
+            try:
+                return self._output(await self.system.aask(worker, question, timeout_s=timeout_s))
+            except (OutcomeUnknownError, AgentStoppedError, MailboxFullError):
+                continue
+            except AgentFailedError as error:
+                raise _own(error) from error
+        try:
+            return self._output(await self.system.aask(ring[0], question, timeout_s=timeout_s, retry_safe=True))
+        except AgentFailedError as error:
+            raise _own(error) from error
+
+    def tree(self) -> TreeNode:
+        """Return the tree of supervisors and agents as of now."""
+        return self.system.tree()
+
+    def health(self) -> Health:
+        """Return the monitor's judgement of this moment."""
+        health: Health = self.system.ask(MONITOR, GetHealth(fresh=True), control=True)
+        return health
+
+    def totals(self) -> CallTotals:
+        """Return the sums over the program's model calls that the ledger has (half a second behind at most)."""
+        totals: CallTotals = self.system.ask(LEDGER, GetTotals(self.program.path))
+        return totals
+
+    def stop(self) -> None:
+        """Stop every agent and end its process; the last records of model calls are written first."""
+        self.system.stop()
+
+    def _question(self, fields: Mapping[str, Any]) -> tuple[Predict, tuple[str, ...]]:
+        filled = {**self.program.tuned_input, **fields}
+        self.program.Input.parse(filled)  # a bad field is told here, without a hop
+        return Predict(filled, self._ids.new("req")), ring_of(self.workers, filled)
+
+    def _output(self, answer: Predicted) -> Any:
+        return self.program.Output.model_validate(answer.output)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def ring_of(workers: tuple[str, ...], fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the workers in the order to try for an input: rendezvous hashing, so that equal inputs meet."""
+    key = repr(sorted(fields.items())) if not _is_json(fields) else canonical_json(dict(fields))
+    return tuple(sorted(workers, key=lambda name: hashlib.blake2b(f"{name}\0{key}".encode()).digest()))
+
+
+def _is_json(fields: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, str | int | float | bool | None) for value in fields.values())
+
+
+def _own(error: AgentFailedError) -> Exception:
+    """Return the program's own error where it is one of ours or could travel; the agent's report otherwise."""
+    return error.cause if isinstance(error.cause, Exception) else error
+
+
+def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate choice of the caller
+    program: Program,
+    *,
+    workers: int = 2,
+    runtime: RuntimeName = "ray",
+    isolation: Literal["own", "shared"] = "own",
+    name: str | None = None,
+    store: Store | None = None,
+    bench: Bench | None = None,
+    address: str | None = None,
+    version: str | None = None,
+) -> AgentSystem:
+    """Start the program's agents and return when all are up.
+
+    `workers` task agents answer, each in a process of its `own` or all in a `shared` one; one warm spare process
+    makes a restart quick. `bench` lets them score candidates too. On `ray` the cluster at `address` is joined, or a
+    local one started; `in-process` needs none. Raises UsageError for bad numbers and ClusterError without a cluster.
+    """
+    if workers < 1:
+        raise UsageError(f"A system needs at least 1 worker, got {workers}.")
+    kept = store or open_store()
+    names = tuple(f"task-{number}" for number in range(1, workers + 1))
+    sent = program if program.lm_name else program.with_lm(chosen_lm())
+    kwargs = {
+        "worker": ProgramWorker,
+        "kwargs": {
+            "program": Parcel.of(sent),
+            "bench": Parcel.of(bench) if bench else None,
+            "version": version,
+        },
+        "concurrency": _CONCURRENCY,
+    }
+    children = (
+        ChildSpec(id=LEDGER, start=LedgerAgent, kwargs={"store": kept}),
+        *(ChildSpec(id=n, start=TaskAgent, kwargs=kwargs, isolation=isolation, host="tasks") for n in names),
+        ChildSpec(id=COORDINATOR, start=CoordinatorAgent, kwargs={"members": names}),
+        ChildSpec(id=MONITOR, start=MonitorAgent),
+    )
+    spec = SystemSpec(
+        name=name or f"{type(program).__name__.lower()}-{RandomIds().new('system').split('-')[1]}",
+        supervisor=SupervisorSpec(id="supervisor", children=children),
+        preload=_PRELOAD,
+        spare_hosts=1 if isolation == "own" else 0,
+    )
+    return AgentSystem(program, _start(spec, runtime, address), names)
+
+
+def _start(spec: SystemSpec, runtime: RuntimeName, address: str | None) -> System:
+    try:
+        if runtime == "in-process":
+            return start_local_system(spec)
+        if runtime != "ray":
+            raise UsageError(f"runtime must be 'ray' or 'in-process', got {runtime!r}.")
+        from dspex_agents.ray_runtime import connect_cluster, start_ray_system  # noqa: PLC0415 - ray costs a second
+
+        connect_cluster(address)
+        return start_ray_system(spec)
+    except RuntimeUnavailableError as error:
+        raise ClusterError(str(error)) from error
+    except AgentSystemError as error:
+        raise DspexError(str(error)) from error

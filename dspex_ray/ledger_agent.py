@@ -1,0 +1,54 @@
+"""The ledger agent: the one writer of model calls of a system, on the node where the store is."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_agents import Agent
+from dspex_ray.store import CallTotals, Store
+
+LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCalls:
+    """Keep these model calls (see `CallRecord.as_row`); answered with their number once they are durable."""
+
+    rows: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetTotals:
+    """Answer with the `CallTotals` of a program path, or of everything."""
+
+    program: str | None = None
+
+
+class LedgerAgent(Agent):
+    """Writes calls to the store, one batch at a time, off the event loop."""
+
+    concurrency = 1
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+
+    async def on_message(self, body: Any) -> int | CallTotals:
+        """Record calls, or sum them up."""
+        loop = asyncio.get_running_loop()
+        match body:
+            case RecordCalls(rows):
+                await loop.run_in_executor(self._thread, self._store.record_calls, rows)
+                return len(rows)
+            case GetTotals(program):
+                return await loop.run_in_executor(self._thread, lambda: self._store.totals(program=program))
+            case _:
+                raise NotImplementedError(f"The ledger takes no message of type {type(body).__name__}.")
+
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - closed for every reason
+        """Close the store."""
+        self._thread.shutdown()
+        self._store.database.close()

@@ -1,0 +1,128 @@
+"""What a task agent of a program does: answer inputs, and score candidates on rows of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_agents import AgentContext
+from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
+from dspex_ray.call_buffer import CallBuffer, Row
+from dspex_ray.calls import recording, tagged
+from dspex_ray.demos import DemoPool
+from dspex_ray.errors import LMError
+from dspex_ray.evaluation import evaluate_rows, is_infrastructure
+from dspex_ray.example import Example
+from dspex_ray.ledger_agent import LEDGER, RecordCalls
+from dspex_ray.metrics import Metric
+from dspex_ray.parcel import Parcel
+from dspex_ray.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Answer one input, given by field name."""
+
+    values: Mapping[str, Any]
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The output as JSON, and what its model calls cost (None when a price is not known)."""
+
+    output: dict[str, Any]
+    cost_usd: float | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What candidates are scored with: the rows of both splits, the metric, and the pool demonstrations come from."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    metric: Metric
+    concurrency: int = 16
+
+
+class WorkLostError(Exception):
+    """The model was out of reach, so nothing was learnt about the candidate: the rows go to another agent."""
+
+    retryable = True
+
+
+class ProgramWorker:
+    """One copy of a program in the process of its agent."""
+
+    def __init__(self, program: Parcel, bench: Parcel | None = None, version: str | None = None) -> None:
+        """Unpack the program and, for a search, the bench. Raises ProgramError when either cannot be restored."""
+        self._program: Program = program.open()
+        self._bench: Bench | None = bench.open() if bench is not None else None
+        self._pool = DemoPool(self._bench.train) if self._bench else None
+        self._version = version
+        self._buffer: CallBuffer | None = None
+
+    async def start(self, context: AgentContext) -> None:
+        """Begin to send the records of model calls to the ledger."""
+        self._buffer = CallBuffer(LedgerSink(context))
+        await self._buffer.start()
+
+    async def perform(self, payload: Any) -> Any:
+        """Answer a `Predict` with `Predicted`, an `EvaluateRows` with `RowsEvaluated`."""
+        match payload:
+            case Predict():
+                return await self._predict(payload)
+            case EvaluateRows():
+                return await self._evaluate(payload)
+            case _:
+                raise NotImplementedError(f"A program's agent takes no {type(payload).__name__}.")
+
+    async def stop(self) -> None:
+        """Send the last records and close the model's connections."""
+        if self._buffer is not None:
+            await self._buffer.close()
+        await self._program.aclose()
+
+    async def _predict(self, question: Predict) -> Predicted:
+        with recording() as log, tagged(version=self._version, request_id=question.request_id):
+            try:
+                output = await self._program.acall(question.values)
+            finally:
+                if self._buffer is not None:
+                    self._buffer.put([record.as_row() for record in log.records])
+        unpriced = any(record.cost_usd is None for record in log.records)
+        return Predicted(output.model_dump(mode="json"), None if unpriced else log.cost_usd, len(log.records))
+
+    async def _evaluate(self, work: EvaluateRows) -> RowsEvaluated:
+        if self._bench is None or self._pool is None:
+            raise NotImplementedError("This agent was started to answer, not to search: it has no data.")
+        program = self._program.with_demo_pool(self._pool).with_values(work.candidate_values)
+        split = self._bench.train if work.split == "train" else self._bench.validation
+        with recording() as log, tagged(run_id=work.run_id, trial=work.trial):
+            try:
+                scores = await evaluate_rows(
+                    program,
+                    [split[row] for row in work.rows],
+                    self._bench.metric,
+                    rows=work.rows,
+                    concurrency=self._bench.concurrency,
+                )
+            except LMError as error:
+                if is_infrastructure(error):
+                    raise WorkLostError(f"{type(error).__name__}: {error}") from error
+                raise
+        rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error) for s in scores)
+        return RowsEvaluated(rows, tuple(record.as_row() for record in log.records))
+
+
+class LedgerSink:
+    """Sends records to the system's ledger agent."""
+
+    def __init__(self, context: AgentContext) -> None:
+        self._context = context
+
+    async def write(self, rows: list[Row]) -> None:
+        """Return once the ledger has them; a repeated row is passed over there."""
+        await self._context.ask(LEDGER, RecordCalls(tuple(rows)), timeout_s=10.0, retry_safe=True)
