@@ -1,0 +1,122 @@
+"""dspex_ray: typed, tunable programs over language models, optimised and served by supervised agents on Ray.
+
+Write a `Program`, `optimize` it on data, run it `to_agent_system()`, `deploy` it over HTTP. Importing this package
+loads neither ray nor litellm.
+"""
+
+from typing import TYPE_CHECKING
+
+from dspex_agents.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from dspex_coordination.variables import Bool, Choice, Demos, Float, Int
+    from dspex_ray.agent_system import AgentSystem, start_agent_system
+    from dspex_ray.configuration import configure
+    from dspex_ray.data import Dataset, load_data
+    from dspex_ray.demos import DemoPool
+    from dspex_ray.errors import (
+        ClusterError,
+        ConfigurationError,
+        DataError,
+        DspexError,
+        InputError,
+        InterruptedRunError,
+        LMError,
+        NothingToTuneError,
+        OutputError,
+        ProgramError,
+        UnknownNameError,
+        UsageError,
+    )
+    from dspex_ray.evaluation import Evaluation, aevaluate, evaluate
+    from dspex_ray.example import Example
+    from dspex_ray.optimization import Optimized, optimize
+    from dspex_ray.program import Program
+    from dspex_ray.program_ref import load_program, program_from_state
+    from dspex_ray.schema import Probability, Schema, field
+    from dspex_ray.store import Store, Version, open_store
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AgentSystem": "dspex_ray.agent_system",
+    "Bool": "dspex_coordination.variables",
+    "Choice": "dspex_coordination.variables",
+    "ClusterError": "dspex_ray.errors",
+    "ConfigurationError": "dspex_ray.errors",
+    "DataError": "dspex_ray.errors",
+    "Dataset": "dspex_ray.data",
+    "DemoPool": "dspex_ray.demos",
+    "Demos": "dspex_coordination.variables",
+    "DspexError": "dspex_ray.errors",
+    "Evaluation": "dspex_ray.evaluation",
+    "Example": "dspex_ray.example",
+    "Float": "dspex_coordination.variables",
+    "InputError": "dspex_ray.errors",
+    "Int": "dspex_coordination.variables",
+    "InterruptedRunError": "dspex_ray.errors",
+    "LMError": "dspex_ray.errors",
+    "NothingToTuneError": "dspex_ray.errors",
+    "Optimized": "dspex_ray.optimization",
+    "OutputError": "dspex_ray.errors",
+    "Probability": "dspex_ray.schema",
+    "Program": "dspex_ray.program",
+    "ProgramError": "dspex_ray.errors",
+    "Schema": "dspex_ray.schema",
+    "Store": "dspex_ray.store",
+    "UnknownNameError": "dspex_ray.errors",
+    "UsageError": "dspex_ray.errors",
+    "Version": "dspex_ray.store",
+    "aevaluate": "dspex_ray.evaluation",
+    "configure": "dspex_ray.configuration",
+    "evaluate": "dspex_ray.evaluation",
+    "field": "dspex_ray.schema",
+    "load_data": "dspex_ray.data",
+    "load_program": "dspex_ray.program_ref",
+    "open_store": "dspex_ray.store",
+    "optimize": "dspex_ray.optimization",
+    "program_from_state": "dspex_ray.program_ref",
+    "start_agent_system": "dspex_ray.agent_system",
+}
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)
+
+__all__ = [
+    "AgentSystem",
+    "Bool",
+    "Choice",
+    "ClusterError",
+    "ConfigurationError",
+    "DataError",
+    "Dataset",
+    "DemoPool",
+    "Demos",
+    "DspexError",
+    "Evaluation",
+    "Example",
+    "Float",
+    "InputError",
+    "Int",
+    "InterruptedRunError",
+    "LMError",
+    "NothingToTuneError",
+    "Optimized",
+    "OutputError",
+    "Probability",
+    "Program",
+    "ProgramError",
+    "Schema",
+    "Store",
+    "UnknownNameError",
+    "UsageError",
+    "Version",
+    "aevaluate",
+    "configure",
+    "evaluate",
+    "field",
+    "load_data",
+    "load_program",
+    "open_store",
+    "optimize",
+    "program_from_state",
+    "start_agent_system",
+]

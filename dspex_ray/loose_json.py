@@ -13,8 +13,8 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False":
 _CONSTANT = re.compile(r"(?:true|false|null|True|False|None)(?!\w)")
 _AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
+_UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _DEEPEST = 64
-_HEX_DIGITS = 4
 
 
 class LooseJSONError(ValueError):
@@ -134,11 +134,8 @@ class _Reader:
 
     def escape(self, at: int) -> tuple[str, int]:
         char = self.text[at : at + 1]
-        if char == "u":
-            digits = self.text[at + 1 : at + 1 + _HEX_DIGITS]
-            if not re.fullmatch(r"[0-9a-fA-F]{4}", digits):
-                raise LooseJSONError(f"a bad \\u escape at {at}")
-            return chr(int(digits, 16)), at + 1 + _HEX_DIGITS
+        if found := _UNICODE.match(self.text, at - 1):  # a whole run: two escapes may be one character
+            return json.loads(f'"{found.group()}"'), found.end()
         if char not in _ESCAPES:
             raise LooseJSONError(f"an unknown escape at {at}")
         return _ESCAPES[char], at + 1

@@ -79,10 +79,7 @@ def own_search_path() -> tuple[str, ...]:
     installed = {Path(folder).resolve() for folder in (*site.getsitepackages(), site.getusersitepackages())}
     installed |= {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders = [Path(entry or ".").resolve() for entry in sys.path]
-    stdlib = Path(sysconfig.get_path("stdlib")).resolve()
-    kept = [
-        folder for folder in folders if folder.is_dir() and folder not in installed and stdlib not in folder.parents
-    ]
+    kept = [folder for folder in folders if folder.is_dir() and installed.isdisjoint((folder, *folder.parents))]
     return tuple(dict.fromkeys(str(folder) for folder in kept))
 
 

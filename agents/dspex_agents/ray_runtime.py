@@ -19,8 +19,10 @@ from ray.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
     RayActorError,
+    RayError,
     RayTaskError,
 )
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
@@ -34,6 +36,7 @@ _OBJECT_STORE_BYTES = 200 * 1024 * 1024  # messages are small; Ray's own default
 _CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
 _REVIVAL_PAUSE_S = 0.05
 _ATTACH_WITHIN_S = 60.0
+_INIT_OPTIONS: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
 _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment in every worker
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; silences a warning in each worker
@@ -152,10 +155,11 @@ class _HostActor(Host):
 class _RootActor:
     """The root in a Ray worker process. Ray restarts it; it then adopts the hosts that live on."""
 
-    def __init__(self, namespace: str, search_path: Sequence[str], spec: bytes) -> None:
+    def __init__(self, name: str, namespace: str, search_path: Sequence[str]) -> None:
         _extend_search_path(search_path)
-        system: SystemSpec = cloudpickle.loads(spec)
+        system: SystemSpec = cloudpickle.loads(_internal_kv_get(_spec_key(name, namespace)))
         self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path))
+        self._key = _spec_key(name, namespace)
         self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
         self._recovery: asyncio.Task[None] | None = None
 
@@ -177,6 +181,7 @@ class _RootActor:
         """See `SystemRoot.stop`."""
         await self._recovered()
         await self._root.stop()
+        _internal_kv_del(self._key)
 
     async def wait_closed(self) -> str:
         """See `SystemRoot.wait_closed`."""
@@ -199,38 +204,69 @@ def _end_process() -> None:
     os._exit(0)  # agents are stopped; Ray's own orderly exit would wait for the root's pending `exits` call for ever
 
 
-def connect_cluster(
-    address: str | None = None, *, num_cpus: int | None = None, environment: dict[str, str] | None = None
-) -> str:
+class _Connection:
+    """Whether the cluster this process is connected to was started by it."""
+
+    started_here = False
+
+
+def connect_cluster(address: str | None = None, *, num_cpus: int | None = None, join: bool = True) -> str:
     """Join the Ray cluster at `address`, or the one running on this machine, or start one that ends with this process.
 
-    Returns the cluster's address. Does nothing when this process is connected already. `environment` is set before a
-    cluster is started, so that its processes inherit it. Raises RuntimeUnavailableError when `address` has none.
+    Returns the cluster's address. Does nothing when this process is connected already; with `join=False` a cluster of
+    its own is started in any other case. Raises RuntimeUnavailableError when there is none at `address`.
+    """
+    if ray.is_initialized():
+        return _address()
+    if join:
+        try:
+            return join_cluster(address)
+        except RuntimeUnavailableError:
+            if address is not None:
+                raise
+    apply_environment(_ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        **_INIT_OPTIONS,
+    )
+    _Connection.started_here = True
+    return _address()
+
+
+def join_cluster(address: str | None = None) -> str:
+    """Join the Ray cluster at `address`, or the one running on this machine; start none.
+
+    Returns the cluster's address. Raises RuntimeUnavailableError when there is none.
     """
     if not ray.is_initialized():
-        apply_environment({**_ENVIRONMENT, **(environment or {})})
-        common: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+        apply_environment(_ENVIRONMENT)
         try:
-            ray.init(address=address or "auto", **common)
-        except ConnectionError as error:
-            if address is not None:
-                raise RuntimeUnavailableError(
-                    f"No Ray cluster answers at {address!r} ({_first_line(error)}). Start one with "
-                    "`ray start --head`, or leave the address out to use a local one."
-                ) from error
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **common,
-            )
-    return str(ray.get_runtime_context().gcs_address)
+            ray.init(address=address or "auto", **_INIT_OPTIONS)
+        except (ConnectionError, ValueError, RayError) as error:
+            where = f"at {address!r}" if address else "on this machine"
+            raise RuntimeUnavailableError(
+                f"No Ray cluster answers {where} ({_first_line(error)}). Start one with `ray start --head`, or leave "
+                f"the address out to use a local one."
+            ) from error
+    return _address()
+
+
+def started_here() -> bool:
+    """Say whether this process started the cluster it is connected to, so that it ends with this process."""
+    return _Connection.started_here
 
 
 def disconnect_cluster() -> None:
-    """Leave the cluster; one that `connect_cluster` started ends."""
+    """Leave the cluster; one that this process started ends."""
     ray.shutdown()
+    _Connection.started_here = False
+
+
+def _address() -> str:
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: bool = False) -> System:
@@ -253,8 +289,12 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         "max_task_retries": 0,
         "max_concurrency": _CONCURRENT_CALLS,
     }
+    if _is_taken(spec.name, namespace):
+        raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.")
+    # not a constructor argument: large ones live in the driver's object store and would die with the driver
+    _internal_kv_put(_spec_key(spec.name, namespace), packed, overwrite=True)
     try:
-        handle = ray.remote(_RootActor).options(**options).remote(namespace, search_path, packed)
+        handle = ray.remote(_RootActor).options(**options).remote(spec.name, namespace, search_path)
     except ValueError as error:
         raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.") from error
     root = RayPort(spec.name, handle)
@@ -264,6 +304,18 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         root.kill()
         raise
     return System(spec.name, root, runtime="ray")
+
+
+def _spec_key(name: str, namespace: str) -> bytes:
+    return f"dspex/system/{namespace}/{name}".encode()
+
+
+def _is_taken(name: str, namespace: str) -> bool:
+    try:
+        ray.get_actor(name, namespace=namespace)
+    except ValueError:
+        return False
+    return True
 
 
 def find_ray_system(name: str, *, namespace: str = NAMESPACE) -> System:

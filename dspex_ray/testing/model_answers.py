@@ -85,6 +85,16 @@ def refuse_unsupported(body: Mapping[str, Any], refuses: frozenset[str]) -> None
         raise RefusedRequestError(message, code="unsupported_parameter")
 
 
+def wrong_key() -> RefusedRequestError:
+    """Return the refusal of a request whose key is not the server's."""
+    return RefusedRequestError("Incorrect API key provided.", status=401, code="invalid_api_key")
+
+
+def request_id_header(number: int) -> dict[str, str]:
+    """Return the header that names an answer."""
+    return {"x-request-id": f"req-{number}"}
+
+
 def completion(number: int, body: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return a whole reply in OpenAI's format."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", "logprobs": None}

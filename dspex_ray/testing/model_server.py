@@ -30,7 +30,9 @@ from dspex_ray.testing.model_answers import (
     events,
     prompt_tokens,
     refuse_unsupported,
+    request_id_header,
     rule_of,
+    wrong_key,
 )
 from dspex_ray.testing.model_faults import Fault, Faults, LogNormalLatency, Weather
 
@@ -139,7 +141,7 @@ class ModelServer:
 
     async def _list_models(self, request: web.Request) -> web.Response:
         if not self._allowed(request.headers):
-            return self._error(_no_key())
+            return self._error(wrong_key())
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "dspex_ray"} for name in self._models]
         return web.json_response({"object": "list", "data": rows})
 
@@ -188,7 +190,7 @@ class ModelServer:
 
     def _checked(self, request: web.Request, raw: bytes) -> dict[str, Any]:
         if not self._allowed(request.headers):
-            raise _no_key()
+            raise wrong_key()
         body = checked_body(raw)
         refuse_unsupported(body, self._refuses)
         tokens = prompt_tokens(body["messages"])
@@ -214,12 +216,12 @@ class ModelServer:
             await response.write(payload[: len(payload) // 2])
             return self._break(request, response)
         self._count_answered(answer["usage"])
-        return web.Response(body=payload, content_type="application/json", headers=_request_id(number))
+        return web.Response(body=payload, content_type="application/json", headers=request_id_header(number))
 
     async def _send_stream(
         self, request: web.Request, number: int, body: Mapping[str, Any], text: str, fault: Fault
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_request_id(number)})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **request_id_header(number)})
         await response.prepare(request)
         for position, event in enumerate(events(number, body, text)):
             if position == 2 and fault == "cut":  # noqa: PLR2004 - after the role and the first piece
@@ -259,14 +261,6 @@ class ModelServer:
     def _allowed(self, headers: Mapping[str, str]) -> bool:
         given = headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         return self._api_key is None or hmac.compare_digest(given, f"Bearer {self._api_key}".encode())
-
-
-def _no_key() -> RefusedRequestError:
-    return RefusedRequestError("Incorrect API key provided.", status=401, code="invalid_api_key")
-
-
-def _request_id(number: int) -> dict[str, str]:
-    return {"x-request-id": f"req-{number}"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
@@ -143,13 +143,15 @@ def test_an_odd_schema_still_gets_a_json_object(schema: dict[str, Any]) -> None:
     assert isinstance(json.loads(answer(conversation([], "hello"), schema).text), dict)
 
 
-@given(st.lists(TEXTS.filter(bool), min_size=1, max_size=5, unique=True), TEXTS)
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=5, unique=True), TEXTS)
 def test_a_literal_schema_always_gets_one_of_its_labels(labels: list[str], message: str) -> None:
     output: type[BaseModel] = create_model("Output", label=(Literal[tuple(labels)], ...))  # type: ignore[arg-type]
     schema = output.model_json_schema()
     assert json.loads(answer(conversation([], message), schema).text)["label"] in labels
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=6), TEXTS)
 def test_any_conversation_gets_an_answer_in_whole_texts(demos: list[tuple[str, str]], query: str) -> None:
     reply = answer(conversation(demos, query), {"properties": {"text": {"type": "string"}}})

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dspex_ray import errors
@@ -20,6 +20,7 @@ from dspex_ray.lm.wire import EventReader, WireReply, add_event, error_answer, r
 STREAM = ': comment\r\ndata: {"a": "ü"}\r\n\r\nevent: x\ndata: one\ndata: two\n\ndata:[DONE]\n\n'.encode()
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, len(STREAM))))
 def test_events_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
@@ -33,6 +34,7 @@ def test_a_line_without_end_is_refused() -> None:
         list(EventReader("m").feed(b"x" * (5 << 20)))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary())
 def test_any_bytes_are_a_reply_or_a_bad_reply(raw: bytes) -> None:
     with pytest.raises(LMBadReplyError):
@@ -47,6 +49,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(JSON)
 def test_any_event_is_read_or_refused_with_our_errors(event: Any) -> None:
     try:

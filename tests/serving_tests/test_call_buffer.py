@@ -20,7 +20,7 @@ class MovableSink:
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
         self.batches: list[list[Row]] = []
-        self.offered = asyncio.Event()
+        self.offered, self.taken = asyncio.Event(), asyncio.Event()
 
     async def write(self, rows: list[Row]) -> None:
         self.offered.set()
@@ -29,6 +29,7 @@ class MovableSink:
             msg = "no database"
             raise OSError(msg)
         self.batches.append(list(rows))
+        self.taken.set()
 
 
 def rows(*numbers: int) -> list[Row]:
@@ -76,8 +77,7 @@ def test_a_failing_sink_is_tried_again_until_it_takes_the_rows(caplog: pytest.Lo
         buffer = CallBuffer(sink, interval_s=0.001)
         await buffer.start()
         buffer.put(rows(1))
-        while not sink.batches:
-            await asyncio.sleep(0)
+        await sink.taken.wait()
         await buffer.close()
         assert sink.batches == [rows(1)]
         assert buffer.status()["failed_writes"] == 3

@@ -17,7 +17,7 @@ from dspex_ray.serving.program_service import ProgramServiceFor
 
 class Address(Schema):
     default: str
-    inside: list[Address] = []
+    inside: list[Address] = field(default_factory=list)
 
 
 class Ship(Program):

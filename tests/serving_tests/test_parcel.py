@@ -78,7 +78,10 @@ def test_an_absent_module_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_class_of_a_module_out_of_reach_travels_by_value(tmp_path: Path) -> None:
-    source = f"import types\nmodule = types.ModuleType('made_up')\nsys.modules['made_up'] = module\nexec({MODULE!r}, module.__dict__)\nGreeter = module.Greeter"
+    source = (
+        "import types\nmodule = sys.modules['made_up'] = types.ModuleType('made_up')\n"
+        f"exec({MODULE!r}, module.__dict__)\nGreeter = module.Greeter"
+    )
     file = tmp_path / "parcel"
     packed = python(SCRIPT.format(source=source), str(file), cwd=tmp_path)
     assert packed.returncode == 0, packed.stderr
@@ -96,7 +99,7 @@ def test_what_cannot_travel_is_refused_with_the_class_named() -> None:
 
 
 def test_a_parcel_survives_pickling_and_opens_to_an_equal_object() -> None:
-    parcel = pickle.loads(pickle.dumps(Parcel.of({"a": [1, 2]}, search_path=[])))
+    parcel = pickle.loads(pickle.dumps(Parcel.of({"a": [1, 2]}, search_path=[])))  # noqa: S301 - our own
     assert parcel.open() == {"a": [1, 2]}
     assert parcel.label == "builtins:dict"
 

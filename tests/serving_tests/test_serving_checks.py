@@ -34,7 +34,7 @@ def test_loopback_hosts_are_taken(host: str, address: str) -> None:
     assert loopback(host) == address
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "::1", "192.168.1.4", "example.com", "127.1", "8.8.8.8"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "::1", "192.168.1.4", "example.com", "127.1", "8.8.8.8"])  # noqa: S104 - refused
 def test_any_other_host_is_refused_because_nothing_authenticates(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"no authentication yet.*127\.0\.0\.1"):
         loopback(host)
@@ -78,7 +78,7 @@ def test_a_running_serve_is_joined_only_at_its_own_address() -> None:
 
 def test_a_running_serve_that_is_reachable_from_outside_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"0\.0\.0\.0:8000, which is not loopback"):
-        same_address(HttpAddress("0.0.0.0", 8000), HttpAddress("127.0.0.1", 8000))
+        same_address(HttpAddress("0.0.0.0", 8000), HttpAddress("127.0.0.1", 8000))  # noqa: S104 - refused
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(1, "1"), (2, "1"), (7, "1"), (8, "2"), (64, "16")])
@@ -103,7 +103,7 @@ def test_the_environment_turns_the_mode_on_and_keeps_all_files_in_the_folder() -
 
 
 def test_the_private_folder_leaves_room_for_the_sockets_path() -> None:
-    for temporary in ("/tmp", "/var/folders/" + "x" * 60):
+    for temporary in ("/tmp", "/var/folders/" + "x" * 60):  # noqa: S108 - only lengths matter
         folder = mode.private_folder(temporary, 1_000_000, 65_535)
         assert len(f"{folder}/{'n' * 56}/metrics.sock") <= 107
 

@@ -1,0 +1,99 @@
+"""`dspex deploy` and `dspex stop`: a program over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from dspex_agents.settings import Settings
+from dspex_ray.cli.options import Address, Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
+from dspex_ray.cli.output import err, out, print_json
+from dspex_ray.cli.programs import instance
+from dspex_ray.errors import UsageError
+from dspex_ray.store import open_store
+
+
+def deploy(
+    program: ProgramPath,
+    version: WhichVersion = None,
+    name: Annotated[str | None, typer.Option(help="The endpoint's name; default: the class's, in lower case.")] = None,
+    host: Annotated[str, typer.Option(help="Loopback addresses only: there is no authentication yet.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the HTTP server; 0 takes a free one.")] = 8000,
+    replicas: Annotated[str, typer.Option(help="Fewest and most processes, such as 1-4.")] = "1-4",
+    lm: Model = None,
+    address: Address = None,
+    store: StoreUrl = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Serve a program over HTTP.
+
+    On a running cluster the endpoint stays there when this command ends. Without one, a local cluster is started,
+    and the command serves until it is interrupted.
+    """
+    from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster, started_here  # noqa: PLC0415 - loads ray
+
+    kept = open_store(store)
+    bounds = replicas_of(replicas)
+    loaded, label = instance(program, version, lm, kept)
+    connect_cluster(address or Settings.from_env().ray_address)
+    from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
+
+    try:
+        endpoint = loaded.deploy(name=name, version=label, host=host, port=port, replicas=bounds, store=kept)
+        stays = not started_here()
+        if json:
+            print_json({"name": endpoint.name, "url": endpoint.url, "version": label, "detached": stays})
+        else:
+            out.print(f"Serving version {label} of {program} at [bold]{endpoint.url}[/]")
+            out.print(f"Stop it with: dspex stop {endpoint.name}" if stays else "Stop it with Ctrl-C.")
+        if not stays:
+            _wait_for_signal()
+            err.print("Stopping ...", style="dim")
+            undeploy(endpoint.name, kept)
+    finally:
+        disconnect_cluster()
+
+
+def stop(
+    name: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    address: Address = None,
+    store: StoreUrl = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take an endpoint out of service; the last one takes the HTTP server with it."""
+    from dspex_agents.ray_runtime import disconnect_cluster, join_cluster  # noqa: PLC0415 - loads ray
+    from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
+    from dspex_ray.serving.running import serving_status  # noqa: PLC0415 - likewise
+
+    join_cluster(address)
+    try:
+        names = [entry["name"] for entry in serving_status()]
+        if name not in names:
+            raise UsageError(f"Nothing named {name!r} is served. Served: {', '.join(names) or 'nothing'}.")
+        undeploy(name, open_store(store))
+    finally:
+        disconnect_cluster()
+    if json:
+        print_json({"stopped": name})
+    else:
+        out.print(f"Stopped {name}.")
+
+
+def replicas_of(text: str) -> tuple[int, int]:
+    """Return `1-4`, or `2`, as (fewest, most). Raises UsageError for another form."""
+    low, dash, high = text.partition("-")
+    if not low.isdigit() or (dash and not high.isdigit()):
+        raise UsageError(f"--replicas takes a number or fewest-most, such as 1-4, got {text!r}.")
+    return int(low), int(high if dash else low)
+
+
+def _wait_for_signal() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()

@@ -1,0 +1,23 @@
+"""Options that several commands share, spelled once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ProgramPath = Annotated[str, typer.Argument(help="The program, as module:Class.", metavar="MODULE:CLASS")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster's address; by default the one on this machine, else a local one.")
+]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="Database URL or file; by default DSPEX_STORE.")]
+Model = Annotated[str | None, typer.Option("--lm", help="Model name, such as openai/gpt-4o-mini; default DSPEX_LM.")]
+Mapping = Annotated[
+    list[str] | None, typer.Option("--map", help="field=column, where a column has another name. May be repeated.")
+]
+Metric = Annotated[str | None, typer.Option(help="exact, contains or numeric; by default exact on labelled fields.")]
+WhichVersion = Annotated[
+    str | None, typer.Option("--version", help="A version's number, or `latest`; without it the untuned program.")
+]

@@ -1,0 +1,57 @@
+"""From what a user typed to a program instance: class, version, model, mapped columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from dspex_ray.errors import UsageError
+from dspex_ray.program import Program
+from dspex_ray.program_ref import load_program
+from dspex_ray.schema import Schema
+from dspex_ray.store import Store
+
+
+def instance(path: str, version: str | None, lm: str | None, store: Store) -> tuple[Program, str]:
+    """Return the program (tuned as `version`, untuned without one) and the name of its version."""
+    program_class = load_program(path)
+    if version is None:
+        program, label = program_class(), "untuned"
+    else:
+        kept = store.version(path, version)
+        program, label = program_class.from_state(kept.state), str(kept.number)
+    return (program.with_lm(lm) if lm else program), label
+
+
+def mapping_of(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """Return `--map field=column` options as a mapping. Raises UsageError for another form."""
+    if not pairs:
+        return None
+    wrong = [pair for pair in pairs if "=" not in pair or not all(part.strip() for part in pair.split("=", 1))]
+    if wrong:
+        raise UsageError(f"--map takes field=column, got {wrong[0]!r}.")
+    return {field.strip(): column.strip() for field, column in (pair.split("=", 1) for pair in pairs)}
+
+
+def fields_of(pairs: Sequence[str], schema: type[Schema]) -> dict[str, Any]:
+    """Return `field=value` arguments as input values; a value of a field that is no text is read as JSON.
+
+    Raises UsageError for another form; the schema itself says what is wrong with a value.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            example = next(iter(schema.model_fields))
+            raise UsageError(f"Inputs are given as field=value, such as {example}=..., got {pair!r}.")
+        field = schema.model_fields.get(name.strip())
+        values[name.strip()] = text if field is None or field.annotation is str else _json_or_text(text)
+    return values
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,45 @@
+"""`dspex versions`: the programs that optimisation made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.output import out, percent, print_json
+from dspex_ray.store import open_store
+
+
+def versions(
+    program: Annotated[str | None, typer.Argument(help="Only this program's.", metavar="MODULE:CLASS")] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the versions in the store, oldest first."""
+    found = open_store(store).versions(program)
+    if json:
+        print_json({"versions": [version.to_json() for version in found]})
+        return
+    if not found:
+        out.print("No versions yet. Make one with `dspex optimize`.")
+        return
+    table = Table("program", "version", "baseline", "score", "95 % interval", "trials", "cost", "made", "run")
+    for version in found:
+        facts = version.facts
+        made = datetime.fromtimestamp(version.created_at, UTC)
+        table.add_row(
+            version.program,
+            str(version.number),
+            percent(facts.get("baseline")),
+            percent(facts.get("score")),
+            f"{percent(facts.get('low'))} to {percent(facts.get('high'))}",
+            str(facts.get("trials", "-")),
+            f"${facts.get('cost_usd', 0.0):.4f}",
+            f"{made:%Y-%m-%d %H:%M} UTC",
+            version.run_id or "-",
+        )
+    out.print(table)

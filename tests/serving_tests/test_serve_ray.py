@@ -1,0 +1,198 @@
+"""Programs served by Ray Serve in the HAProxy mode: real processes, real HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from served_programs import Billing, BreaksOnArrival, Echo, FileSink
+
+from dspex_ray.errors import ClusterError, ConfigurationError, InputError
+from dspex_ray.parcel import Parcel
+from dspex_ray.serving.base import ServingLimits
+from dspex_ray.serving.deploy import deploy_program
+from dspex_ray.serving.endpoint import Endpoint
+from dspex_ray.serving.program_service import pack_program
+from dspex_ray.serving.running import serving_status, stop_serving
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+QUICK_STOP_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def echo(ray_cluster: str) -> Iterator[Endpoint]:
+    """Serve Echo for the tests of this module, and check that Serve's end is quick and clean."""
+    endpoint = deploy_program(pack_program(Echo()), name="echo", version="v1", port=0)
+    yield endpoint
+    started = time.monotonic()
+    stop_serving()
+    assert time.monotonic() - started < QUICK_STOP_S
+    assert _processes("haproxy", str(_port(endpoint))) == []
+    assert _processes("ServeReplica") == []
+    assert serving_status() == []
+    stop_serving()  # twice is harmless
+
+
+def _port(endpoint: Endpoint) -> int:
+    return httpx.URL(endpoint.url).port or 80
+
+
+def _processes(*words: str) -> list[str]:
+    """Return the command lines of living processes of this user that contain all the words."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and folder.stat().st_uid == os.getuid():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it ended while we looked
+            continue
+    return [line for line in found if all(word in line for word in words)]
+
+
+def test_an_endpoint_answers_with_headers_in_a_process_of_its_own(echo: Endpoint) -> None:
+    response = httpx.post(echo.url, json={"message": "hi"}, headers={"x-request-id": "mine"})
+    assert response.status_code == 200
+    assert response.json()["message"] == "hi"
+    assert response.json()["pid"] != os.getpid()
+    assert response.headers.get_list("x-request-id") == ["mine"]
+    assert response.headers["x-dspex-version"] == "v1"
+    assert response.headers["x-dspex-cost-usd"] == "0"
+
+
+def test_a_bad_input_is_a_problem_with_every_field(echo: Endpoint) -> None:
+    response = httpx.post(echo.url, json={"massage": 1}, headers={"x-request-id": "x" * 500})
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert {error["path"] for error in response.json()["errors"]} == {"message", "massage"}
+    assert response.headers.get_list("x-request-id") == [response.json()["request_id"]]
+    with pytest.raises(InputError):
+        echo.request(massage=1)
+
+
+def test_description_health_and_refusals_pass_the_proxy(echo: Endpoint) -> None:
+    document = httpx.get(f"{echo.url}/openapi.json").json()
+    assert set(document["paths"]) == {"/echo", "/echo/healthz"}
+    assert echo.status() == {"status": "ok", "name": "echo", "version": "v1"}
+    assert httpx.get(echo.url).status_code == 405
+    assert (
+        httpx.post(echo.url, content=b"x" * 2_000_000, headers={"content-type": "application/json"}).status_code == 413
+    )
+    assert httpx.get(f"{echo.url}x").status_code == 404
+
+
+def test_the_endpoint_listens_on_loopback_only(echo: Endpoint) -> None:
+    outside = _outside_address()
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        assert probe.connect_ex((outside, _port(echo))) != 0
+
+
+def _outside_address() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; only chooses the interface
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        address = str(probe.getsockname()[0])
+    if address.startswith("127."):
+        pytest.skip("this machine has no address but loopback")
+    return address
+
+
+def test_a_second_program_leaves_the_first_one_in_place(echo: Endpoint, tmp_path: Path) -> None:
+    file = tmp_path / "calls"
+    sink = Parcel.of(FileSink(str(file)))
+    second = deploy_program(Parcel.of(Billing()), name="second", version="w9", port=_port(echo), sink=sink)
+    try:
+        response = httpx.post(second.url, json={"a": 1}, headers={"x-request-id": "billed"})
+        assert response.headers["x-dspex-cost-usd"] == "0.000123"
+        assert echo.request(message="still here")["message"] == "still here"
+        found = {entry["name"]: (entry["status"], entry["version"], entry["replicas"]) for entry in serving_status()}
+        assert found == {"echo": ("running", "v1", 1), "second": ("running", "w9", 1)}
+    finally:
+        second.stop()
+    assert file.read_text(encoding="utf-8").splitlines() == ["billed w9"]
+    assert [entry["name"] for entry in serving_status()] == ["echo"]
+    second.stop()  # twice is harmless
+
+
+def test_a_new_version_replaces_the_old_one_without_a_failed_request(echo: Endpoint) -> None:
+    seen: Counter[tuple[int, str | None]] = Counter()
+    stop = threading.Event()
+    client, idle = httpx.Client(timeout=20), httpx.Client(timeout=20)
+
+    def ask() -> None:
+        while not stop.is_set():
+            response = client.post(echo.url, json={"message": "hi", "pause_s": 0.02})
+            seen[response.status_code, response.headers.get("x-dspex-version")] += 1
+
+    with client, idle, ThreadPoolExecutor(4) as threads:
+        idle.post(echo.url, json={"message": "a connection kept open"})
+        futures = [threads.submit(ask) for _ in range(4)]
+        try:
+            deploy_program(pack_program(Echo("new ")), name="echo", version="v2", port=0)
+            before = seen[200, "v2"]
+            _await(lambda: seen[200, "v2"] >= before + 20)
+        finally:
+            stop.set()
+        for future in futures:
+            future.result()
+        assert idle.post(echo.url, json={"message": "hi"}).json()["message"] == "new hi"
+    assert set(seen) == {(200, "v1"), (200, "v2")}
+    deploy_program(pack_program(Echo()), name="echo", version="v1", port=0)
+
+
+def _await(condition: object, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def test_a_version_that_does_not_start_leaves_the_one_before_answering(echo: Endpoint) -> None:
+    with pytest.raises(ClusterError, match=r"no such tokenizer file.*Version 'v1' goes on answering"):
+        deploy_program(Parcel.of(BreaksOnArrival()), name="echo", version="broken", port=0)
+    assert echo.request(message="hi")["message"] == "hi"
+    assert echo.status()["version"] == "v1"
+
+
+def test_a_new_endpoint_that_does_not_start_is_taken_away(echo: Endpoint) -> None:
+    with pytest.raises(ClusterError, match="no such tokenizer file"):
+        deploy_program(Parcel.of(BreaksOnArrival()), name="fresh", version="v1", port=0)
+    assert [entry["name"] for entry in serving_status()] == ["echo"]
+
+
+def test_what_cannot_be_is_refused_before_anything_starts(echo: Endpoint) -> None:
+    program = pack_program(Echo())
+    with pytest.raises(ConfigurationError, match="no authentication yet"):
+        deploy_program(program, name="open", version="v", host="0.0.0.0")  # noqa: S104 - to be refused
+    with pytest.raises(ConfigurationError, match="already runs in this cluster"):
+        deploy_program(program, name="other", version="v", port=_port(echo) + 1)
+    with pytest.raises(ConfigurationError, match="cannot be an endpoint's name"):
+        deploy_program(program, name="a/b", version="v", port=0)
+    assert [entry["name"] for entry in serving_status()] == ["echo"]
+
+
+def test_more_requests_than_an_endpoint_accepts_are_told_to_come_back(echo: Endpoint) -> None:
+    limits = ServingLimits(max_ongoing_requests=1, max_queued_requests=1)
+    narrow = deploy_program(pack_program(Echo()), name="narrow", version="v", port=0, replicas=(1, 1), limits=limits)
+    try:
+        with httpx.Client(timeout=20) as client, ThreadPoolExecutor(8) as threads:
+            calls = [threads.submit(client.post, narrow.url, json={"message": "hi", "pause_s": 0.3}) for _ in range(8)]
+            responses = [call.result() for call in calls]
+    finally:
+        narrow.stop()
+    refused = [response for response in responses if response.status_code == 503]
+    assert refused
+    assert {response.status_code for response in responses} == {200, 503}
+    assert refused[0].json()["type"] == "urn:dspex:problem:overloaded"
+    assert refused[0].headers["retry-after"] == "1"
