@@ -51,6 +51,16 @@ class FieldColumn:
             return cell  # validation says what is wrong with it
 
 
+def with_defaults(mapping: Mapping[str, str], defaults: Mapping[str, str], table: Table) -> dict[str, str]:
+    """Return the mapping, filled up with a program's own `columns`.
+
+    A default holds for a field that the mapping does not name, where the data has the default's column and none of the
+    field's own name.
+    """
+    usual = {f: c for f, c in defaults.items() if f not in table.columns and c in table.columns}
+    return {**usual, **mapping}
+
+
 def match_columns(table: Table, schemas: Sequence[type[Schema]], mapping: Mapping[str, str]) -> list[list[FieldColumn]]:
     """Return, for each schema, the columns its fields are read from; optional fields without a column are left out.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
-from dspex_ray.columns import ABSENT, FieldColumn, match_columns
+from dspex_ray.columns import ABSENT, FieldColumn, match_columns, with_defaults
 from dspex_ray.data_files import Row, Table, read_table, table_of
 from dspex_ray.errors import DataError
 from dspex_ray.example import Example, make_example, value_text
@@ -105,8 +105,8 @@ def load_data(source: Any, program_class: type[Program], *, mapping: Mapping[str
     """Return the data as examples of the program, each row split into its input and output fields by name.
 
     `source` is a path (.csv, .tsv, .jsonl, .json, .parquet), a list of dicts, a data frame (anything with
-    `to_dict(orient="records")`) or a Dataset. `mapping` names the column of a field where it is called otherwise.
-    Fields with defaults may be absent; other columns are ignored. Raises DataError that names file, row and column.
+    `to_dict(orient="records")`) or a Dataset. `mapping` names the column of a field where it is called otherwise; for
+    a field it does not name, the program's own `columns` hold where the data has them. Fields with defaults may be absent; other columns are ignored. Raises DataError that names file, row and column.
     """
     if isinstance(source, Dataset):
         return source
@@ -114,7 +114,7 @@ def load_data(source: Any, program_class: type[Program], *, mapping: Mapping[str
     if not table.rows:
         raise DataError(f"{table.source} holds no rows.")
     schemas = (program_class.Input, program_class.Output)
-    inputs, outputs = match_columns(table, schemas, mapping or {})
+    inputs, outputs = match_columns(table, schemas, with_defaults(mapping or {}, program_class.columns, table))
     return Dataset(tuple(_examples(table, schemas, (inputs, outputs))), table.source)
 
 

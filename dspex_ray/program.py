@@ -20,7 +20,7 @@ from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
 from dspex_ray.lm.base import LM, ChatMessage
 from dspex_ray.model_source import ModelSource
-from dspex_ray.problems import shown
+from dspex_ray.problems import near, shown
 from dspex_ray.schema import Schema, tunable_fields
 from dspex_ray.typed_call import demos_variable, typed_call
 
@@ -42,6 +42,8 @@ class Program:
 
     Input: ClassVar[type[Schema]]
     Output: ClassVar[type[Schema]]
+    columns: ClassVar[Mapping[str, str]] = {}
+    """The data column of a field that goes by another name in the usual data; `mapping` or `--map` overrides it."""
 
     values: dict[str, Any]
     demo_pool: DemoPool
@@ -261,8 +263,19 @@ def _check_schemas(cls: type[Program]) -> None:
             raise ProgramError(f"{cls.__name__}.{role}: the type {error.name!r} is not defined above it.") from error
         if not schema.model_fields:
             raise ProgramError(f"{cls.__name__}.{role} has no field; write at least one, such as `{line}`.")
+    _check_columns(cls)
     if tuned := tunable_fields(cls.Output):
         raise ProgramError(f"{cls.__name__}.Output.{next(iter(tuned))} cannot be tuned; only Input fields can.")
+
+
+def _check_columns(cls: type[Program]) -> None:
+    columns: Any = cls.columns
+    if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
+        raise ProgramError(f"{cls.__name__}.columns is {shown(columns)}; write it as {{'field': 'column'}}.")
+    fields = {**cls.Input.model_fields, **cls.Output.model_fields}
+    for name in columns:
+        if name not in fields:
+            raise ProgramError(f"{cls.__name__}.columns: there is no field {name!r}{near(str(name), fields)}.")
 
 
 def _variables(cls: type[Program]) -> dict[str, Variable[Any]]:

@@ -120,12 +120,12 @@ def _engine(url: str) -> Engine:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, pool_pre_ping=True)
+    except NoSuchModuleError as error:
+        raise StoreError(f"No driver for this database ({error}). Use SQLite or PostgreSQL.") from error
     except ArgumentError as error:
         raise StoreError(
             f"DSPEX_STORE is no database URL ({error}). Use sqlite:///file.db or postgresql://..."
         ) from error
-    except NoSuchModuleError as error:
-        raise StoreError(f"No driver for this database ({error}). Use SQLite or PostgreSQL.") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"The driver {error.name!r} is missing: pip install 'dspex-ray[postgres]'.") from error
 

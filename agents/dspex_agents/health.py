@@ -53,8 +53,14 @@ def assess(tree: TreeNode, thresholds: Thresholds, mailbox_size: int = 1000) -> 
     alerts = tuple(alert for node in agents for alert in _alerts(node, thresholds, mailbox_size))
     penalty = sum(15 if alert.severity == "critical" else 5 for alert in alerts)
     score = max(0.0, 100.0 * alive / len(agents) - penalty) if agents else 100.0
-    band: Band = next((name for bound, name in _BANDS if score >= bound), "critical")
-    return Health(round(score, 1), band, len(agents), alive, alerts)
+    return Health(round(score, 1), _band(score), len(agents), alive, alerts)
+
+
+def _band(score: float) -> Band:
+    for bound, name in _BANDS:
+        if score >= bound:
+            return name
+    return "critical"
 
 
 def _alerts(node: TreeNode, limits: Thresholds, mailbox_size: int) -> list[Alert]:

@@ -122,7 +122,8 @@ class RayHosts:
     async def living_hosts(self) -> dict[str, Port]:
         """Return the hosts of this system that still answer."""
         found: dict[str, Port] = {}
-        for actor in ray.util.list_named_actors(all_namespaces=True):
+        named: list[Any] = ray.util.list_named_actors(all_namespaces=True)  # dicts, with all_namespaces
+        for actor in named:
             name = actor["name"]
             if actor["namespace"] != self._namespace or not name.startswith(self._prefix):
                 continue

@@ -1,1 +1,1 @@
-"""Programs as autoscaling HTTP endpoints; only `replica`, `deploy` and `serve_private` load Ray."""
+"""Programs as autoscaling HTTP endpoints; `deploy`, `running`, `start`, `replica` and `serve_private` load Ray."""

@@ -140,7 +140,7 @@ class _ProgramEndpoint:
                 return self._problem(fields, request_id, bill)
             async with asyncio.timeout(self._limits.request_timeout_s):
                 output = await self._service.answer(fields, bill)
-            body = json.dumps(output, allow_nan=False, separators=(",", ":")).encode()
+            body = _ENCODER.encode(output).encode()
         except Exception as error:  # noqa: BLE001 - the HTTP boundary: whatever a program raises is answered here
             return self._failure(error, request_id, bill)
         finally:
@@ -177,7 +177,7 @@ class _ProgramEndpoint:
             return problem.not_json(content_type)
         try:
             body = await _bounded_body(request, self._limits.max_body_bytes)
-            fields = json.loads(body, parse_constant=_refuse_constant)
+            fields = _DECODER.decode(body.decode())
         except BodyTooLargeError:
             return problem.too_large(self._limits.max_body_bytes)
         except (ValueError, RecursionError) as error:
@@ -232,6 +232,11 @@ def _is_json(content_type: str) -> bool:
 def _refuse_constant(name: str) -> NoReturn:
     msg = f"{name} is no JSON value"
     raise ValueError(msg)
+
+
+# Made once: `json.loads` and `json.dumps` make new ones for each call with options.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def _reason(error: ValueError | RecursionError) -> str:

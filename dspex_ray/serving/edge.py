@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,8 +18,10 @@ from dspex_ray.serving import problem
 from dspex_ray.serving.request_id import HEADER as REQUEST_ID
 from dspex_ray.serving.request_id import is_sane_request_id
 
-# Serve acts on these when a client sends them; ours are not the client's to change.
-_NOT_FROM_CLIENTS = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+_ID_KEY = REQUEST_ID.encode()
+
+# Serve acts on the last two when a client sends them; an endpoint's limits are not the client's to change.
+_REPLACED = frozenset({_ID_KEY, b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
 
 _FIRST_ERROR_STATUS = 400
 
@@ -40,11 +42,11 @@ class Edge:
         if scope["type"] != "http" or scope["path"].startswith("/-/"):
             await self._app(scope, receive, send)
             return
-        scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _NOT_FROM_CLIENTS]
-        headers = MutableHeaders(scope=scope)
-        if not is_sane_request_id(headers.get(REQUEST_ID)):
-            headers[REQUEST_ID] = self._ids.new("req")
-        await self._app(scope, receive, _ProblemSender(send, headers[REQUEST_ID]))
+        given = next((value.decode("latin-1") for key, value in scope["headers"] if key == _ID_KEY), None)
+        request_id = given if given is not None and is_sane_request_id(given) else self._ids.new("req")
+        kept = [pair for pair in scope["headers"] if pair[0] not in _REPLACED]
+        scope["headers"] = [*kept, (_ID_KEY, request_id.encode())]
+        await self._app(scope, receive, _ProblemSender(send, request_id))
 
 
 class _ProblemSender:
@@ -91,5 +93,6 @@ _SERVE_TEXTS = {
 
 
 def _is_plain_error(message: Message) -> bool:
-    content_type = Headers(scope=message).get("content-type", "")
-    return int(message["status"]) >= _FIRST_ERROR_STATUS and not content_type.endswith("json")
+    if int(message["status"]) < _FIRST_ERROR_STATUS:
+        return False
+    return not Headers(scope=message).get("content-type", "").endswith("json")

@@ -46,7 +46,9 @@ class Endpoint:
         Raises ClusterError when this process did not deploy it and so cannot stop it.
         """
         if self._stop is None:
-            msg = f"{self.url} was not deployed by this process. Stop it with `dspex_ray.serving.deploy.stop_endpoint`."
+            msg = (
+                f"{self.url} was not deployed by this process. Stop it with `dspex_ray.serving.running.stop_endpoint`."
+            )
             raise ClusterError(msg)
         self._stop(self.name)
 

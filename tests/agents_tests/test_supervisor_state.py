@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,9 @@ from dspex_agents.supervisor_state import (
 NO_BACKOFF = Backoff(initial_s=0.0, jitter=0.0)
 
 
-def supervisor(*restarts: str, strategy: str = "one_for_one", intensity: int = 3, backoff: Backoff = NO_BACKOFF):
+def supervisor(
+    *restarts: str, strategy: str = "one_for_one", intensity: int = 3, backoff: Backoff = NO_BACKOFF
+) -> SupervisorState:
     children = tuple(ChildSpec(id=f"c{i}", start=Agent, restart=r, backoff=backoff) for i, r in enumerate(restarts))
     spec = SupervisorSpec(id="s", children=children, strategy=strategy, intensity=intensity, period_s=5.0)
     return SupervisorState(spec, random.Random(0))
@@ -79,7 +82,7 @@ def test_children_stop_from_right_to_left_and_then_the_supervisor() -> None:
         ("temporary", "normal", False),
     ],
 )
-def test_the_restart_kind_and_the_reason_decide_as_in_otp(restart: str, reason: str, restarted: bool) -> None:
+def test_the_restart_kind_and_the_reason_decide_as_in_otp(restart: str, reason: str, *, restarted: bool) -> None:
     state = supervisor(restart)
     bring_up(state)
     effects = state.handle(exit_of(state, "c0", reason), 2.0)
@@ -204,7 +207,7 @@ def test_backoff_grows_to_its_cap_and_spreads_by_its_jitter() -> None:
         (lambda: Backoff(jitter=1.0), "jitter"),
     ],
 )
-def test_a_bad_field_of_a_specification_is_named(build, named: str) -> None:
+def test_a_bad_field_of_a_specification_is_named(build: Callable[[], object], named: str) -> None:
     with pytest.raises(SpecError, match=named):
         build()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,13 @@ def test_a_folder_of_somebody_else_or_a_link_is_refused(tmp_path: Path) -> None:
         mode.make_private(tmp_path / "link", os.getuid())
     with pytest.raises(ConfigurationError, match="another user"):
         mode.make_private(tmp_path, os.getuid() + 1)
+
+
+def test_what_serves_without_ray_loads_neither_ray_nor_litellm() -> None:
+    names = (
+        "parcel serving.application serving.edge serving.endpoint serving.ledger serving.mode serving.program_service"
+    )
+    imports = "; ".join(f"import dspex_ray.{name}" for name in names.split())
+    code = f"import sys; {imports}; print(sorted({{'ray', 'litellm'}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert found.stdout.strip() == "[]"
