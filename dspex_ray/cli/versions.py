@@ -27,19 +27,17 @@ def versions(
     if not found:
         out.print("No versions yet. Make one with `dspex optimize`.")
         return
-    table = Table("program", "version", "baseline", "score", "95 % interval", "trials", "cost", "made", "run")
+    table = Table("program", "version", "score", "baseline", "trials", "cost", "made")
     for version in found:
         facts = version.facts
         made = datetime.fromtimestamp(version.created_at, UTC)
         table.add_row(
             version.program,
             str(version.number),
+            f"{percent(facts.get('score'))} [dim]({percent(facts.get('low'))} to {percent(facts.get('high'))})[/]",
             percent(facts.get("baseline")),
-            percent(facts.get("score")),
-            f"{percent(facts.get('low'))} to {percent(facts.get('high'))}",
             str(facts.get("trials", "-")),
             f"${facts.get('cost_usd', 0.0):.4f}",
-            f"{made:%Y-%m-%d %H:%M} UTC",
-            version.run_id or "-",
+            f"{made:%Y-%m-%d %H:%M}",
         )
     out.print(table)

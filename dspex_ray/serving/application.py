@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from dspex_agents.ids import IdSource, RandomIds
+from dspex_ray.call_buffer import Row
 from dspex_ray.serving import problem
-from dspex_ray.serving.base import Bill, ProgramService, Row, ServingLimits
+from dspex_ray.serving.base import Bill, ProgramService, ServingLimits
 from dspex_ray.serving.openapi import openapi_document
 from dspex_ray.serving.problem import Problem
 from dspex_ray.serving.request_id import HEADER as REQUEST_ID

@@ -1,4 +1,4 @@
-"""What serving needs from a program, and where the records of its model calls go."""
+"""What serving needs from a program, and the bounds of an endpoint."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-Row = dict[str, Any]
-"""One model call as a flat, JSON-able mapping; serving passes it on and reads nothing in it."""
+from dspex_ray.call_buffer import Row
 
 
 @dataclass(slots=True)
@@ -52,18 +51,6 @@ class ProgramService(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Called once, after the last request."""
-        ...
-
-
-class CallSink(Protocol):
-    """Where a replica writes the records of model calls: the ledger, usually."""
-
-    async def write(self, rows: list[Row]) -> None:
-        """Store the rows.
-
-        Called by one task at a time, in the background. If it raises, the same rows are offered again later, so a
-        sink must accept a row it has seen before.
-        """
         ...
 
 

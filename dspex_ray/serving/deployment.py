@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 
-from dspex_agents import ChildSpec, RuntimeUnavailableError, SpecError, SupervisorSpec, System, SystemSpec
+from dspex_agents import (
+    AgentSystemError,
+    ChildSpec,
+    RuntimeUnavailableError,
+    SpecError,
+    SupervisorSpec,
+    System,
+    SystemSpec,
+)
 from dspex_agents.ray_runtime import connect_cluster, find_ray_system, start_ray_system
 from dspex_ray.call_buffer import Row
 from dspex_ray.errors import ClusterError
@@ -36,7 +45,11 @@ class LedgerSink:
         """Return once the ledger has the rows. Raises RuntimeUnavailableError while there is no ledger."""
         if self._system is None:
             self._system = await asyncio.to_thread(find_ray_system, self.system_name)
-        await self._system.aask(LEDGER, RecordCalls(tuple(rows)), timeout_s=_WRITE_TIMEOUT_S, retry_safe=True)
+        try:
+            await self._system.aask(LEDGER, RecordCalls(tuple(rows)), timeout_s=_WRITE_TIMEOUT_S, retry_safe=True)
+        except AgentSystemError:
+            self._system = None  # another one of this name may run by the next attempt
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +85,9 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         connect_cluster(address)
     except RuntimeUnavailableError as error:
         raise ClusterError(str(error)) from error
-    ledger = ensure_ledger(store or open_store())
-    return deploy_program(
+    kept = store or open_store()
+    ledger = ensure_ledger(kept)
+    endpoint = deploy_program(
         pack_program(program),
         name=name or type(program).__name__.lower(),
         version=version,
@@ -83,12 +97,12 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         sink=Parcel.of(LedgerSinkFactory(ledger)),
         limits=limits,
     )
+    return dataclasses.replace(endpoint, _stop=lambda served: undeploy(served, kept))
 
 
 def ensure_ledger(store: Store) -> str:
     """Return the name of the cluster's ledger for this store, started if it does not run. It outlives this process."""
-    digest = hashlib.sha256(store.database.url.encode()).hexdigest()[:12]
-    name = f"dspex-ledger-{digest}"
+    name = _ledger_name(store)
     try:
         find_ray_system(name)
     except RuntimeUnavailableError:
@@ -110,8 +124,12 @@ def undeploy(name: str, store: Store | None = None) -> None:
 
 def stop_ledger(store: Store) -> None:
     """Stop the cluster's ledger for this store, once it has written what it was given."""
-    digest = hashlib.sha256(store.database.url.encode()).hexdigest()[:12]
     try:
-        find_ray_system(f"dspex-ledger-{digest}").stop()
+        find_ray_system(_ledger_name(store)).stop()
     except RuntimeUnavailableError:
         return  # it never ran, which is as good
+
+
+def _ledger_name(store: Store) -> str:
+    """Return the ledger's name on a cluster; the store's URL may hold a password, so only its hash is in it."""
+    return f"dspex-ledger-{hashlib.sha256(store.database.url.encode()).hexdigest()[:12]}"

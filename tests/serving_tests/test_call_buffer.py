@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from dspex_ray.serving import ledger
-from dspex_ray.serving.base import Row
-from dspex_ray.serving.ledger import CallBuffer
+from dspex_ray import call_buffer
+from dspex_ray.call_buffer import CallBuffer, Row
 
 
 class MovableSink:
@@ -117,7 +116,7 @@ def test_rows_a_sink_never_takes_are_counted_as_dropped_at_the_end(caplog: pytes
 
 
 def test_a_sink_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(call_buffer, "CLOSE_TIMEOUT_S", 0.05)
 
     class Hanging:
         async def write(self, rows: list[Row]) -> None:

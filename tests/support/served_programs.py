@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from dspex_ray.call_buffer import Row
 from dspex_ray.program import Program
 from dspex_ray.schema import Schema
-from dspex_ray.serving.base import Bill, Row
+from dspex_ray.serving.base import Bill
 
 
 class Echo(Program):
