@@ -10,10 +10,10 @@ from typing import Any
 
 from dspex_agents import AgentFailedError, Clock, GetProgress, IdSource, MessageError, RandomIds, RunPlan, SystemClock
 from dspex_agents.errors import AgentSystemError
-from dspex_coordination.errors import CoordinationError
+from dspex_coordination.errors import CoordinationError, UnknownSweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.optimizers.base import SearchContext
-from dspex_coordination.sweep import SweepResult, TrialSummary
+from dspex_coordination.sweep import SweepResult, SweepStore, TrialSummary
 from dspex_ray.agent_system import COORDINATOR, AgentSystem, RuntimeName, start_agent_system
 from dspex_ray.calls import recording, tagged
 from dspex_ray.configuration import chosen_lm
@@ -124,11 +124,13 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     unless `validation` gives rows of its own; the rest is what demonstrations are taken from. `trials` bounds the
     candidates, `budget_usd` the money. With `resume`, the run of that id goes on where it stopped.
 
-    Raises UsageError (nothing tunable, unknown optimizer, bad data), LMError when the model is out of reach, and
+    Raises UsageError (nothing tunable, unknown optimizer or run, bad data), LMError when the model is out of reach, and
     InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
     """
     refuse_running_loop("optimize(...)", "await asyncio.to_thread(optimize, ...)")
     kept, clock = store or open_store(), clock or SystemClock()
+    if resume is not None:
+        _require_run(resume, kept)
     run_id = resume or (ids or RandomIds()).new("run")
     plan = prepare(
         program,
@@ -153,7 +155,11 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         ) as system:
             result = asyncio.run(_drive(system, plan.search, progress))
     except KeyboardInterrupt:
-        raise InterruptedRunError(f"Run {run_id} was interrupted; all its recorded rows are kept.", run_id) from None
+        if SweepStore(kept.database).find(run_id) is None:
+            raise  # it had not begun: there is nothing to resume
+        raise InterruptedRunError(
+            f"Run {run_id} was interrupted; all its recorded rows are kept. Resume it with resume={run_id!r}.", run_id
+        ) from None
     return _keep(plan, result, kept, clock)
 
 
@@ -228,6 +234,13 @@ def choose_optimizer(name: str, *, has_demos: bool) -> str:
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, ["auto", *OPTIMIZERS])
     return name
+
+
+def _require_run(run_id: str, store: Store) -> None:
+    try:
+        SweepStore(store.database).load(run_id)
+    except UnknownSweepError as error:
+        raise UsageError(str(error)) from error
 
 
 async def _preflight(plan: Plan, run_id: str, store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dspex_agents import AgentContext
 from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
 from dspex_ray.call_buffer import CallBuffer, Row
-from dspex_ray.calls import recording, tagged
+from dspex_ray.calls import CallLog, recording, tagged
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import LMError
 from dspex_ray.evaluation import evaluate_rows, is_infrastructure
@@ -90,10 +90,13 @@ class ProgramWorker:
             try:
                 output = await self._program.acall(question.values)
             finally:
-                if self._buffer is not None:
-                    self._buffer.put([record.as_row() for record in log.records])
+                self._keep(log)
         unpriced = any(record.cost_usd is None for record in log.records)
         return Predicted(output.model_dump(mode="json"), None if unpriced else log.cost_usd, len(log.records))
+
+    def _keep(self, log: CallLog) -> None:
+        if self._buffer is not None:
+            self._buffer.put([record.as_row() for record in log.records])
 
     async def _evaluate(self, work: EvaluateRows) -> RowsEvaluated:
         if self._bench is None or self._pool is None:
@@ -109,8 +112,9 @@ class ProgramWorker:
                     rows=work.rows,
                     concurrency=self._bench.concurrency,
                 )
-            except LMError as error:
-                if is_infrastructure(error):
+            except BaseException as error:
+                self._keep(log)  # no rows will carry these calls to the store, and they are paid for all the same
+                if isinstance(error, LMError) and is_infrastructure(error):
                     raise WorkLostError(f"{type(error).__name__}: {error}") from error
                 raise
         rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error) for s in scores)

@@ -210,8 +210,13 @@ def open_store(url: str | None = None, settings: Settings | None = None) -> Stor
 
     Raises ConfigurationError when it cannot be used.
     """
+    chosen = url or (settings or Settings.from_env()).store or DEFAULT_PATH
+    if chosen.removeprefix("sqlite://").strip("/") in ("", ":memory:"):
+        raise ConfigurationError(
+            f"The store cannot be in memory ({chosen!r}): every process would see one of its own. Name a file."
+        )
     try:
-        return Store(Database(_absolute(url or (settings or Settings.from_env()).store or DEFAULT_PATH)))
+        return Store(Database(_absolute(chosen)))
     except DatabaseError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -219,17 +224,24 @@ def open_store(url: str | None = None, settings: Settings | None = None) -> Stor
 def _absolute(url: str) -> str:
     """Return the URL with a SQLite file's full path: other processes open it from other folders."""
     path = url.removeprefix("sqlite:///")
-    is_file = "://" not in path and path not in ("", ":memory:")
-    return f"sqlite:///{Path(path).absolute()}" if is_file else url
+    return url if "://" in path else f"sqlite:///{Path(path).expanduser().absolute()}"
 
 
 def insert_calls(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert model calls within the caller's transaction, passing over ids that are there."""
-    values = [dict(row) for row in rows]
+    values = [{name: _storable(name, value) for name, value in row.items()} for row in rows]
     if not values:
         return
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(dialect.insert(_calls).on_conflict_do_nothing(index_elements=["id"]), values)
+
+
+def _storable(column: str, value: Any) -> Any:
+    """Return text as every database takes it; one odd reply of a provider must not keep a whole batch out."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return text[: getattr(_calls.c[column].type, "length", None)]
 
 
 def state_hash(state: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from dspex_agents.message import Cancel, Envelope, GetStatus, Pause, Reply, Resu
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_KEYS = 1024
+_KILLED = "killed"
 
 
 class AgentCell:
@@ -53,6 +54,8 @@ class AgentCell:
         if envelope.key is not None and (known := self._by_key.get(envelope.key)):
             first = await asyncio.shield(known)
             return Reply(envelope.id, first.value, first.error, first.stale)
+        if self._is_free():
+            return await self._run_here(envelope)
         future = self._enqueue(envelope)
         await asyncio.wait((future,), timeout=self._time_left(envelope))
         if not future.done() and self.mailbox.remove(envelope.id):
@@ -77,7 +80,7 @@ class AgentCell:
 
     def terminate(self) -> None:
         """Stop without a word: no hook runs, nobody is answered (as when the process is killed)."""
-        self._stopped = "killed"
+        self._stopped = _KILLED
         for task in self._running.values():
             task.cancel()
 
@@ -98,11 +101,28 @@ class AgentCell:
         )
 
     # messages -----------------------------------------------------------------------------------------------------
-    def _enqueue(self, envelope: Envelope) -> asyncio.Future[Reply]:
+    def _is_free(self) -> bool:
+        return self.paused is None and len(self._running) < self.agent.concurrency and not len(self.mailbox)
+
+    async def _run_here(self, envelope: Envelope) -> Reply:
+        """Handle the message in the task that delivers it: no mailbox, no task of its own, a third of the time."""
+        future = self._expect(envelope)
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover - a coroutine always runs in a task
+            raise RuntimeError("a message is delivered within a task")
+        self._running[envelope.id] = task
+        await self._run(envelope)
+        return future.result()
+
+    def _expect(self, envelope: Envelope) -> asyncio.Future[Reply]:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[envelope.id] = future
         if envelope.key is not None:
             self._remember(envelope.key, future)
+        return future
+
+    def _enqueue(self, envelope: Envelope) -> asyncio.Future[Reply]:
+        future = self._expect(envelope)
         loser = self.mailbox.put(envelope)
         if loser is not None:
             text = f"The mailbox of agent {self.context.name!r} is full ({self.mailbox.size} messages wait)."
@@ -126,13 +146,19 @@ class AgentCell:
         self._last_activity = self.context.clock.monotonic()
         exit_reason: str | None = None
         try:
-            value = await asyncio.wait_for(self.agent.on_message(envelope.body), self._time_left(envelope))
+            async with asyncio.timeout(self._time_left(envelope)):
+                value = await self.agent.on_message(envelope.body)
             self._handled += 1
             self._answer(envelope, value=value)
-        except TimeoutError:
+        except TimeoutError as error:
             self._failed += 1
-            self._answer(envelope, error=DeadlineExceededError(f"{self.context.name!r} did not finish in time."))
+            overdue = DeadlineExceededError(f"Agent {self.context.name!r} did not finish in time.")
+            self._answer(envelope, error=self._failure(error) if self._has_time(envelope) else overdue)
         except asyncio.CancelledError:
+            if self._stopped == _KILLED:
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # the message was cancelled, not whoever delivers it
             self._answer(envelope, error=AgentStoppedError(f"The message to {self.context.name!r} was cancelled."))
         except AgentExit as end:
             exit_reason = end.reason
@@ -150,6 +176,10 @@ class AgentCell:
 
     def _time_left(self, envelope: Envelope) -> float | None:
         return None if envelope.deadline_at is None else max(0.0, envelope.deadline_at - self.context.clock.now())
+
+    def _has_time(self, envelope: Envelope) -> bool:
+        left = self._time_left(envelope)
+        return left is None or left > 0
 
     def _failure(self, error: Exception) -> MessageError:
         if isinstance(error, MessageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from dspex_agents.plan_run import PlanRun
 class RunPlan:
     """Run the plan that `build(**kwargs)` makes in the coordinator's process; answers with its result.
 
-    A second message with the same `run_id` joins the run under way. `build` and `kwargs` pickle.
+    A second message with the same `run_id` joins the run under way; the run stops when the last asker is gone, and
+    a plan with a journal goes on from there when it is asked for again. `build` and `kwargs` pickle.
     """
 
     run_id: str
@@ -59,17 +61,26 @@ class CoordinatorAgent(Agent):
         self._members, self._room, self._attempts, self._timeout_s = members, room, attempts, work_timeout_s
         self._runs: dict[str, PlanRun] = {}
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._askers: Counter[asyncio.Task[Any]] = Counter()
 
     async def on_message(self, body: Any) -> Any:
         """Run a plan to its end."""
         if not isinstance(body, RunPlan):
             return await super().on_message(body)
-        task = self._tasks.get(body.run_id)
+        while (task := self._tasks.get(body.run_id)) is not None and task.cancelling():
+            await asyncio.wait((task,))  # two drivers of one journal would fight
         if task is None:
             task = asyncio.get_running_loop().create_task(self._drive(body))
             self._tasks[body.run_id] = task
             task.add_done_callback(lambda _: self._forget(body.run_id))
-        return await asyncio.shield(task)
+        self._askers[task] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._askers[task] -= 1
+            if not self._askers[task]:
+                del self._askers[task]
+                task.cancel()  # nobody waits for it any more; no effect on one that is done
 
     async def on_control(self, body: Any) -> Any:
         """Answer progress, or cancel."""

@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from dspex_agents.errors import StoreError
 
 BUSY_TIMEOUT_S = 30.0
+_FORMS = "Use sqlite:///file.db or postgresql://user:password@host/database."
 _migrations = sa.Table(
     "schema_migrations",
     sa.MetaData(),
@@ -27,7 +28,10 @@ _migrations = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema. `id` sorts within its floor and is never reused; `apply` runs once, in a transaction."""
+    """One step of the schema; `apply` runs once, in a transaction.
+
+    `id` is `<owner>-<number>-<what>` and is never reused: owners migrate one database side by side, each its own steps.
+    """
 
     id: str
     apply: Callable[[Connection], None]
@@ -69,7 +73,8 @@ class Database:
     def migrate(self, migrations: Sequence[Migration]) -> None:
         """Apply the migrations that this database has not had yet, in order, each once even with many processes.
 
-        Raises StoreError when two migrations share an id.
+        `migrations` are all of their owner's. Raises StoreError when two share an id, and when the database has had
+        one of the same owner that is not among them: a newer version of the program made it.
         """
         ids = [m.id for m in migrations]
         if len(set(ids)) != len(ids):
@@ -79,10 +84,19 @@ class Database:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(727041)"))  # one migrating process at a time
             _migrations.create(connection, checkfirst=True)
             done = set(connection.scalars(sa.select(_migrations.c.id)))
+            self._refuse_newer(done, ids)
             for migration in migrations:
                 if migration.id not in done:
                     migration.apply(connection)
                     connection.execute(_migrations.insert().values(id=migration.id))
+
+    def _refuse_newer(self, done: set[str], ids: Sequence[str]) -> None:
+        owners = {_owner(id_) for id_ in ids}
+        if unknown := sorted(id_ for id_ in done - set(ids) if _owner(id_) in owners):
+            raise StoreError(
+                f"{self!r} was made by a newer version of dspex_ray: it has had the migration {unknown[-1]!r}, which "
+                f"this version does not know. Upgrade dspex_ray, or name another database in DSPEX_STORE."
+            )
 
     def close(self) -> None:
         """Close every connection of this process."""
@@ -102,14 +116,22 @@ class Database:
         except OperationalError as error:
             raise StoreError(self._advice(str(error.orig))) from error
         except DatabaseError as error:
-            if "file is not a database" in str(error.orig):
+            reason = str(error.orig)
+            if "file is not a database" in reason:
                 raise StoreError(f"{self!r} is not a SQLite database; name another file in DSPEX_STORE.") from error
+            if "malformed" in reason:
+                raise StoreError(f"{self!r} is damaged ({reason}); restore it or name another file.") from error
             raise
 
     def _advice(self, reason: str) -> str:
         if "locked" in reason:
             return f"{self!r} stayed locked for {BUSY_TIMEOUT_S:.0f} s by another process; end it or use PostgreSQL."
-        return f"{self!r} cannot be used: {reason.strip()}. Check the URL in DSPEX_STORE and that the server runs."
+        told = " ".join(reason.split()).rstrip(".")
+        return f"{self!r} cannot be used: {told}. Check the URL in DSPEX_STORE and that the server runs."
+
+
+def _owner(migration_id: str) -> str:
+    return migration_id.partition("-")[0]
 
 
 def _engine(url: str) -> Engine:
@@ -117,15 +139,15 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(url, parsed.database)
+        if parsed.get_backend_name() != "postgresql":
+            raise StoreError(f"DSPEX_STORE names a {parsed.get_backend_name()} database. {_FORMS}")
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, pool_pre_ping=True)
     except NoSuchModuleError as error:
-        raise StoreError(f"No driver for this database ({error}). Use SQLite or PostgreSQL.") from error
-    except ArgumentError as error:
-        raise StoreError(
-            f"DSPEX_STORE is no database URL ({error}). Use sqlite:///file.db or postgresql://..."
-        ) from error
+        raise StoreError(f"No driver for this database ({error}). {_FORMS}") from error
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        raise StoreError(f"DSPEX_STORE is no database URL ({error}). {_FORMS}") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"The driver {error.name!r} is missing: pip install 'dspex-ray[postgres]'.") from error
 

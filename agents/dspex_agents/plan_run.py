@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from dspex_agents.agent import AgentContext
-from dspex_agents.errors import AgentFailedError, MessageError
+from dspex_agents.errors import AgentFailedError, AgentSystemError, MessageError
 from dspex_agents.plan import Failure, Outcome, Plan, Work
 
 _Result = TypeVar("_Result")
@@ -39,6 +40,7 @@ class PlanRun:
         self._members, self._room, self._attempts, self._timeout_s = tuple(members), room, attempts, work_timeout_s
         self._load = dict.fromkeys(self._members, 0)
         self._in_flight: set[asyncio.Task[Outcome]] = set()
+        self._tries: Counter[str] = Counter()
 
     async def drive(self) -> Any:
         """Run the plan to its end and return its result; raises what the plan raises."""
@@ -48,6 +50,8 @@ class PlanRun:
             while not await self._on_thread(self._plan.finished):
                 await self._fill()
                 if not self._in_flight:
+                    if await self._on_thread(self._plan.finished):
+                        break  # it was cancelled, or found out in `pull` that nothing is left
                     raise PlanStalledError(f"Plan {self._run_id!r} is not finished but offers no work.")
                 await self._collect()
             return await self._on_thread(self._plan.result)
@@ -80,21 +84,21 @@ class PlanRun:
 
     async def _perform(self, work: Work, member: str) -> Outcome:
         started = self._context.clock.monotonic()
-        error: MessageError | None = None
+        error: AgentSystemError | None = None
         for attempt in range(self._attempts):
             if attempt:
                 self._load[member] -= 1
                 member = choose_member(work, self._load, self._room, avoid=member)
                 self._load[member] += 1
+            self._tries[work.id] += 1  # never an old key: a member answers that with what came of it the first time
+            key = f"{self._run_id}:{work.id}:{self._tries[work.id]}"
             try:
-                value = await self._context.ask(
-                    member, work.payload, timeout_s=self._timeout_s, key=f"{self._run_id}:{work.id}:{attempt}"
-                )
+                value = await self._context.ask(member, work.payload, timeout_s=self._timeout_s, key=key)
             except AgentFailedError as failure:
                 error = failure
                 if not _retryable(failure):
                     break
-            except MessageError as failure:
+            except AgentSystemError as failure:
                 error = failure
             else:
                 self._load[member] -= 1
@@ -124,7 +128,7 @@ def _retryable(error: AgentFailedError) -> bool:
     return bool(getattr(error.cause, "retryable", False))
 
 
-def _failure(error: MessageError | None) -> Failure:
+def _failure(error: AgentSystemError | None) -> Failure:
     if isinstance(error, AgentFailedError):
         retryable = _retryable(error)
         return Failure(

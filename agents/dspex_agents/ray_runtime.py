@@ -26,6 +26,7 @@ from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _in
 
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
+from dspex_agents.message import Reply, pack_envelope, unpack_envelope
 from dspex_agents.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.root import SystemRoot, SystemSpec
 from dspex_agents.settings import apply_environment
@@ -58,8 +59,9 @@ class RayPort:
     async def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Call the actor and await the result."""
         try:
-            reference = getattr(self._handle, method).remote(*args)
-            return await (reference if timeout_s is None else asyncio.wait_for(reference, timeout_s))
+            reference = self._send(method, args)
+            result = await (reference if timeout_s is None else asyncio.wait_for(reference, timeout_s))
+            return _received(method, result)
         except RayTaskError as error:
             raise _cause(error) from None
         except ActorDiedError as error:
@@ -71,7 +73,7 @@ class RayPort:
     def call_blocking(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Call the actor and block this thread until the result is there."""
         try:
-            return ray.get(getattr(self._handle, method).remote(*args), timeout=timeout_s)
+            return _received(method, ray.get(self._send(method, args), timeout=timeout_s))
         except GetTimeoutError:
             raise TimeoutError(f"{self._address}.{method} did not answer within {timeout_s} s") from None
         except RayTaskError as error:
@@ -82,9 +84,18 @@ class RayPort:
             time.sleep(_REVIVAL_PAUSE_S)
             raise PortUnavailableError(f"{self._address}: {_first_line(error)}") from None
 
+    def _send(self, method: str, args: tuple[Any, ...]) -> Any:
+        if method == "deliver":
+            return self._handle.deliver_packed.remote([pack_envelope(envelope) for envelope in args[0]])
+        return getattr(self._handle, method).remote(*args)
+
     def kill(self) -> None:
         """End the actor's process at once; Ray does not restart it."""
         ray.kill(self._handle, no_restart=True)
+
+
+def _received(method: str, result: Any) -> Any:
+    return [Reply(*fields) for fields in result] if method == "deliver" else result
 
 
 def _cause(error: RayTaskError) -> Exception:
@@ -137,7 +148,7 @@ class RayHosts:
 
 
 class _HostActor(Host):
-    """A host in a Ray worker process of its own."""
+    """A host in a Ray worker process of its own. Envelopes and replies cross as plain tuples."""
 
     def __init__(self, host_id: str, root: Port, search_path: Sequence[str]) -> None:
         _extend_search_path(search_path)
@@ -151,6 +162,11 @@ class _HostActor(Host):
         """See `Host.attach`."""
         self._unattached.cancel()
         return await super().attach(preload)
+
+    async def deliver_packed(self, batch: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """See `Host.deliver`."""
+        replies = await self.deliver([unpack_envelope(fields) for fields in batch])
+        return [(reply.id, reply.value, reply.error, reply.stale) for reply in replies]
 
 
 class _RootActor:

@@ -103,7 +103,7 @@ class RuntimeContract:
             with pytest.raises((AgentStoppedError, SystemStoppedError)):
                 system.ask("echo", "exit-crash")
         with pytest.raises(SystemStoppedError, match=r"intensity|gone"):
-            system.ask("echo", 1)
+            system.ask("echo", 1, retry_safe=True)
 
     def test_one_for_all_restarts_the_neighbours_too(self, start: Start) -> None:
         system = start(spec_of(echo("a"), echo("b"), strategy="one_for_all"))

@@ -1,0 +1,63 @@
+"""What every benchmark shares: the machine's description, the row of a table, and the file the rows go to."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an issue's table. `bar` is the figure to hold and `holds` whether it does; None where there is none."""
+
+    measure: str
+    value: float
+    unit: str
+    bar: str | None = None
+    holds: bool | None = None
+    peers: dict[str, Any] = field(default_factory=dict)
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine as far as it matters."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    described = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":", 1)[1].strip() for line in described if line.startswith("model name")]
+    return {
+        "cores": os.cpu_count(),
+        "cpu": models[0] if models else platform.processor(),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": platform.platform(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return Python's version and those of the packages."""
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": sys.version.split()[0], **found}
+
+
+def write(area: str, described: dict[str, Any], used: dict[str, str], rows: Sequence[Row]) -> None:
+    """Write the area's file and print its rows."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {"machine": described, "versions": used, "rows": [asdict(row) for row in rows]}
+    (RESULTS / f"{area}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for row in rows:
+        verdict = {True: "holds", False: "MISSED", None: "no bar"}[row.holds]
+        print(f"{row.measure}: {row.value:g} {row.unit} (bar {row.bar or '-'}: {verdict}) {row.peers or ''}")
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median, rounded to four digits."""
+    return round(statistics.median(values), 4)
