@@ -230,7 +230,7 @@ def prepare(  # noqa: PLR0913 - see `optimize`
 def choose_optimizer(name: str, *, has_demos: bool) -> str:
     """Return the optimizer of that name; `auto` means demonstrations where there are any to choose, else random."""
     if name == "auto":
-        return "bootstrap_demos" if has_demos else "random_search"
+        return "bootstrap" if has_demos else "random"
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, ["auto", *OPTIMIZERS])
     return name

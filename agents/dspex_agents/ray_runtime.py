@@ -23,6 +23,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
@@ -124,6 +125,8 @@ class RayHosts:
             "max_restarts": 0,  # our supervisor restarts; two supervisors would fight
             "max_task_retries": 0,  # Ray's retries would replay side effects
             "max_concurrency": _CONCURRENT_CALLS,
+            # shared agents (coordinator, ledger) stay by the root, where the store is; workers go where there is room
+            "scheduling_strategy": "SPREAD" if host_id.startswith(("own:", "spare")) else _this_node(),
         }
         handle = ray.remote(_HostActor).options(**options).remote(host_id, root, self._search_path)
         port = RayPort(self._prefix + host_id, handle)
@@ -305,6 +308,7 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         "max_restarts": -1,
         "max_task_retries": 0,
         "max_concurrency": _CONCURRENT_CALLS,
+        "scheduling_strategy": _this_node(),
     }
     if _is_taken(spec.name, namespace):
         raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.")
@@ -321,6 +325,11 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         root.kill()
         raise
     return System(spec.name, root, runtime="ray")
+
+
+def _this_node() -> NodeAffinitySchedulingStrategy:
+    """Return a wish for this process's node; any other one will do when it is gone."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
 
 
 def _spec_key(name: str, namespace: str) -> bytes:

@@ -22,7 +22,7 @@ def optimize(
     program: ProgramPath,
     data: Annotated[str, typer.Option(help="Labelled rows: a .csv, .jsonl, .json or .parquet file.")],
     trials: Annotated[int, typer.Option(help="Candidates to try, the untuned program included.")] = 30,
-    optimizer: Annotated[str, typer.Option(help="auto, bootstrap_demos or random_search.")] = "auto",
+    optimizer: Annotated[str, typer.Option(help="auto, bootstrap or random.")] = "auto",
     metric: Metric = None,
     validation: Annotated[str | None, typer.Option(help="Rows to choose by; default: a part of --data.")] = None,
     map_: Mapping = None,

@@ -42,7 +42,7 @@ class Toy:
 
     def __init__(self, database: Database) -> None:
         self.store = SweepStore(database)
-        self.optimizer = "bootstrap_demos"
+        self.optimizer = "bootstrap"
         self.seed, self.trials = 7, 7
         self.variables: dict[str, Any] = {"temperature": Float(0.0, 1.0), "demos": Demos(max=4), "terse": Bool()}
         self.train_rows, self.validation_rows = 12, 10

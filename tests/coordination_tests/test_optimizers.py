@@ -200,13 +200,13 @@ def test_a_call_before_start_is_refused(name: str) -> None:
 
 
 def test_the_state_of_another_optimizer_is_refused() -> None:
-    with pytest.raises(OptimizerError, match="'random_search' cannot be loaded into 'bootstrap_demos'"):
-        started("bootstrap_demos", context()).load_state_dict(started("random_search", context()).state_dict())
+    with pytest.raises(OptimizerError, match="'random' cannot be loaded into 'bootstrap'"):
+        started("bootstrap", context()).load_state_dict(started("random", context()).state_dict())
 
 
 def test_an_unknown_optimizer_is_answered_with_near_matches() -> None:
-    with pytest.raises(UnknownOptimizerError, match=r"'randomsearch'\. Did you mean 'random_search'"):
-        make_optimizer("randomsearch", seed=0, max_trials=3)
+    with pytest.raises(UnknownOptimizerError, match=r"'randon'\. Did you mean 'random'"):
+        make_optimizer("randon", seed=0, max_trials=3)
 
 
 def test_wrong_lengths_and_non_finite_scores_are_refused() -> None:
@@ -224,13 +224,13 @@ def test_a_context_without_validation_rows_or_with_too_few_ids_is_refused() -> N
 
 
 def test_random_search_on_an_empty_space_asks_only_the_default() -> None:
-    asks, optimizer = searched("random_search", context({}, trials=9))
+    asks, optimizer = searched("random", context({}, trials=9))
     assert [dict(ask.candidate.values) for ask in asks] == [{}]
     assert optimizer.done
 
 
 def test_random_search_draws_demonstrations_from_the_train_ids() -> None:
-    asks, _ = searched("random_search", context({"demos": Demos(max=3, select=["fixed"])}, trials=9))
+    asks, _ = searched("random", context({"demos": Demos(max=3, select=["fixed"])}, trials=9))
     assert all(set(ask.candidate.values["demos"]["ids"]) <= {f"e{i}" for i in range(30)} for ask in asks)
     assert all(ask.candidate.values["demos"]["ids"] for ask in asks[1:])
 
@@ -240,13 +240,13 @@ def demos_of(asks: list[Ask]) -> list[dict[str, Any]]:
 
 
 def test_bootstrap_needs_demos_and_says_what_to_do() -> None:
-    with pytest.raises(OptimizerError, match=r"needs a Demos variable, this space has t\. .*'random_search'"):
-        started("bootstrap_demos", context({"t": Float(0, 1)}))
+    with pytest.raises(OptimizerError, match=r"needs a Demos variable, this space has t\. .*'random'"):
+        started("bootstrap", context({"t": Float(0, 1)}))
 
 
 def test_bootstrap_waits_for_the_train_trial_and_only_for_it() -> None:
     here = context(train=200)
-    optimizer = started("bootstrap_demos", here)
+    optimizer = started("bootstrap", here)
     first, second = optimizer.ask(0), optimizer.ask(1)
     assert first is not None
     assert second is not None
@@ -276,7 +276,7 @@ def test_bootstrapped_demonstrations_are_the_train_rows_answered_well() -> None:
 
 def test_a_failed_train_trial_leaves_the_other_families() -> None:
     here = context(trials=10)
-    optimizer = started("bootstrap_demos", here)
+    optimizer = started("bootstrap", here)
     assert optimizer.ask(0) is not None
     ask = optimizer.ask(1)
     assert ask is not None
@@ -286,14 +286,14 @@ def test_a_failed_train_trial_leaves_the_other_families() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_first_candidate_is_a_nearest_one_and_thirty_trials_hold_every_k(seed: int) -> None:
-    few, _ = searched("bootstrap_demos", context(trials=3, seed=seed))
+    few, _ = searched("bootstrap", context(trials=3, seed=seed))
     assert [demos["select"] for demos in demos_of(few)] == ["nearest"]
-    many, _ = searched("bootstrap_demos", context({"demos": Demos(max=12)}, trials=30, seed=seed))
+    many, _ = searched("bootstrap", context({"demos": Demos(max=12)}, trials=30, seed=seed))
     assert {demos["k"] for demos in demos_of(many) if demos["select"] == "nearest"} >= {1, 2, 4, 8, 12}
 
 
 def test_nearest_is_never_asked_where_the_variable_forbids_it() -> None:
-    asks, _ = searched("bootstrap_demos", context({"demos": Demos(max=4, select=["fixed"])}, trials=25))
+    asks, _ = searched("bootstrap", context({"demos": Demos(max=4, select=["fixed"])}, trials=25))
     assert {demos["select"] for demos in demos_of(asks)} == {"fixed"}
 
 
@@ -308,37 +308,37 @@ def test_balanced_sets_hold_no_label_twice_before_each_was_taken() -> None:
 
 
 def test_set_sizes_vary_and_respect_max() -> None:
-    asks, _ = searched("bootstrap_demos", context({"demos": Demos(max=8, select=["fixed"])}, trials=40))
+    asks, _ = searched("bootstrap", context({"demos": Demos(max=8, select=["fixed"])}, trials=40))
     sizes = {len(demos["ids"]) for demos in demos_of(asks)}
     assert sizes == {1, 2, 4, 8}
 
 
 def test_half_of_the_trials_keep_other_variables_at_their_defaults() -> None:
-    asks, _ = searched("bootstrap_demos", context(trials=22))
+    asks, _ = searched("bootstrap", context(trials=22))
     kept = sum(ask.candidate.values["temperature"] == 0.5 for ask in asks[2:])
     assert kept == 10
 
 
 def test_several_demos_variables_are_searched_together() -> None:
     both: dict[str, Variable[Any]] = {"a": Demos(max=4), "b": Demos(max=2, select=["fixed"]), "c": Choice(["x", "y"])}
-    asks, _ = searched("bootstrap_demos", context(both, trials=30))
+    asks, _ = searched("bootstrap", context(both, trials=30))
     assert {ask.candidate.values["b"]["select"] for ask in asks} == {"fixed"}
     assert {"fixed", "nearest"} == {ask.candidate.values["a"]["select"] for ask in asks}
 
 
 @pytest.mark.parametrize("trials", [1, 2])
 def test_too_few_trials_skip_the_bootstrap_and_use_them_on_validation(trials: int) -> None:
-    asks, _ = searched("bootstrap_demos", context(trials=trials))
+    asks, _ = searched("bootstrap", context(trials=trials))
     assert [ask.split for ask in asks] == ["validation"] * trials
 
 
 def test_bootstrap_without_train_rows_searches_the_other_variables() -> None:
     here = SearchContext(Space({"demos": Demos(), "n": Int(1, 4)}), 0, 20, (), None, 0, 5)
-    asks, _ = searched("bootstrap_demos", here)
+    asks, _ = searched("bootstrap", here)
     assert {ask.candidate.values["n"] for ask in asks} == {1, 2, 3, 4}
     assert len(asks) == 4
 
 
 def test_optimizers_are_found_by_the_name_they_carry() -> None:
     assert {name: made(seed=0, max_trials=1).name for name, made in OPTIMIZERS.items()} == {n: n for n in OPTIMIZERS}
-    assert isinstance(make_optimizer("random_search", seed=0, max_trials=1), RandomSearch)
+    assert isinstance(make_optimizer("random", seed=0, max_trials=1), RandomSearch)

@@ -48,7 +48,7 @@ def test_every_trial_is_evaluated_on_each_of_its_rows_once(toy: Toy) -> None:
     assert result.cost_usd == pytest.approx(sum(trial.cost_usd for trial in result.trials))
 
 
-@pytest.mark.parametrize("optimizer", ["bootstrap_demos", "random_search"])
+@pytest.mark.parametrize("optimizer", ["bootstrap", "random"])
 def test_1_2_and_8_workers_give_the_identical_result(make_toy: Callable[[], Toy], optimizer: str) -> None:
     results = []
     for workers, order in ((1, 0), (2, 1), (8, 2), (8, 3)):
@@ -69,7 +69,7 @@ def test_no_more_trials_are_open_than_allowed_and_no_unit_is_handed_out_twice(to
 
 
 def test_equal_rows_of_all_trials_share_an_affinity(toy: Toy) -> None:
-    toy.optimizer = "random_search"
+    toy.optimizer = "random"
     sweep = toy.sweep()
     sweep.open()
     places: dict[str | None, set[tuple[int, ...]]] = {}
@@ -323,7 +323,7 @@ def test_progress_is_json_and_tells_where_the_sweep_stands(toy: Toy) -> None:
 
 def test_an_exhausted_space_ends_the_sweep_early(toy: Toy) -> None:
     toy.variables = {"demos": Demos(max=1, select=["nearest"])}
-    toy.optimizer, toy.trials = "random_search", 50
+    toy.optimizer, toy.trials = "random", 50
     sweep = toy.sweep()
     sweep.open()
     result = toy.drive(sweep)
@@ -340,7 +340,7 @@ def test_the_store_lists_sweeps_and_offers_near_matches(toy: Toy) -> None:
     assert record == listed["banking-1"]
     assert (record.status, record.trials, record.rows) == ("finished", 7, len(toy.recorded("banking-1")))
     assert record.cost_usd == pytest.approx(result.cost_usd)
-    assert record.config["optimizer"] == "bootstrap_demos"
+    assert record.config["optimizer"] == "bootstrap"
     with pytest.raises(UnknownSweepError, match=r"No sweep 'bankin-1' .* Did you mean 'banking-1'"):
         toy.store.load("bankin-1")
 

@@ -37,7 +37,7 @@ def resumed(toy: Toy, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("optimizer", ["bootstrap_demos", "random_search"])
+@pytest.mark.parametrize("optimizer", ["bootstrap", "random"])
 def test_a_crash_after_any_number_of_pushes_changes_nothing(
     make_toy: Callable[[], Toy], workers: int, optimizer: str
 ) -> None:
@@ -190,7 +190,7 @@ def other_seed(toy: Toy) -> dict[str, Any]:
 
 
 def other_optimizer(toy: Toy) -> dict[str, Any]:
-    toy.optimizer = "random_search"
+    toy.optimizer = "random"
     return {}
 
 
@@ -208,7 +208,7 @@ def other_optimizer(toy: Toy) -> dict[str, Any]:
         ),
         (other_data, ["train_rows: was 12, is now 13"]),
         (other_seed, ["seed: was 7, is now 8"]),
-        (other_optimizer, ["optimizer: was 'bootstrap_demos', is now 'random_search'"]),
+        (other_optimizer, ["optimizer: was 'bootstrap', is now 'random'"]),
     ],
 )
 def test_resuming_something_else_is_refused_and_says_what_changed(toy: Toy, change: Any, expected: list[str]) -> None:
@@ -229,7 +229,7 @@ class OtherDraws(RandomSearch):
 
 
 def test_an_optimizer_that_now_asks_something_else_is_refused(toy: Toy) -> None:
-    toy.optimizer = "random_search"
+    toy.optimizer = "random"
     toy.run()
     with pytest.raises(ResumeError, match=r"trial 1 was .* now asks for"):
         toy.run(optimizer=OtherDraws())

@@ -35,7 +35,7 @@ class BootstrapDemos:
     Raises OptimizerError from `start` if the space has no `Demos` variable.
     """
 
-    name = "bootstrap_demos"
+    name = "bootstrap"
 
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None, threshold: float = 1.0) -> None:
         if isinstance(threshold, bool) or not math.isfinite(threshold):
@@ -54,7 +54,7 @@ class BootstrapDemos:
         if not self._space.demos:
             raise OptimizerError(
                 f"{self.name} needs a Demos variable, this space has {', '.join(self._space.names) or 'no variables'}. "
-                "Declare one, such as `demos = Demos(max=16)`, or use the optimizer 'random_search'."
+                "Declare one, such as `demos = Demos(max=16)`, or use the optimizer 'random'."
             )
         self._context = context
         self._by_label = _grouped(context.train_ids, context.train_labels)

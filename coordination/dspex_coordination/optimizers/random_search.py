@@ -19,7 +19,7 @@ class RandomSearch:
     too, they must agree.
     """
 
-    name = "random_search"
+    name = "random"
 
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None) -> None:
         self._settings = (seed, max_trials)
