@@ -14,6 +14,8 @@ from typing import Any
 
 import cloudpickle
 import ray
+from ray._private.services import find_gcs_addresses
+from ray._private.utils import read_ray_address
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -25,15 +27,17 @@ from ray.exceptions import (
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from dspex_agents.cluster_probe import why_silent
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
 from dspex_agents.message import Reply, pack_envelope, unpack_envelope
 from dspex_agents.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.root import SystemRoot, SystemSpec
-from dspex_agents.settings import apply_environment
+from dspex_agents.settings import Settings, apply_environment
 from dspex_agents.system import System
 
 NAMESPACE = "dspex"
+_LOCAL = "local"
 _OBJECT_STORE_BYTES = 200 * 1024 * 1024  # messages are small; Ray's own default is 30 % of the machine
 _CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
 _REVIVAL_PAUSE_S = 0.05
@@ -238,11 +242,12 @@ def connect_cluster(address: str | None = None, *, num_cpus: int | None = None, 
     """
     if ray.is_initialized():
         return _address()
-    if join:
+    named = _named_address(address)
+    if named != _LOCAL and join:
         try:
             return join_cluster(address)
         except RuntimeUnavailableError:
-            if address is not None:
+            if named is not None:
                 raise
     apply_environment(_ENVIRONMENT)
     ray.init(
@@ -261,17 +266,38 @@ def join_cluster(address: str | None = None) -> str:
 
     Returns the cluster's address. Raises RuntimeUnavailableError when there is none.
     """
-    if not ray.is_initialized():
-        apply_environment(_ENVIRONMENT)
+    if ray.is_initialized():
+        return _address()
+    apply_environment(_ENVIRONMENT)
+    named = _named_address(address)
+    found = _running_clusters() if named in {None, _LOCAL} else [named]
+    silent = {at: why_silent(at) for at in found if at is not None}
+    answering = [at for at, reason in silent.items() if reason is None]
+    where = f"at {named!r}" if named not in {None, _LOCAL} else "on this machine"
+    reason = "; ".join(f"{at}: {why}" for at, why in silent.items()) or "none is running"
+    if answering:
         try:
-            ray.init(address=address or "auto", **_INIT_OPTIONS)
+            ray.init(address=answering[0], **_INIT_OPTIONS)
         except (ConnectionError, ValueError, RayError) as error:
-            where = f"at {address!r}" if address else "on this machine"
-            raise RuntimeUnavailableError(
-                f"No Ray cluster answers {where} ({_first_line(error)}). Start one with `ray start --head`, or leave "
-                f"the address out to use a local one."
-            ) from error
-    return _address()
+            reason = f"{answering[0]}: {_first_line(error)}"
+        else:
+            return _address()
+    raise RuntimeUnavailableError(
+        f"No Ray cluster answers {where} ({reason}). Start one with `ray start --head`, or leave the address out (also "
+        f"RAY_ADDRESS) to use a local one."
+    )
+
+
+def _named_address(address: str | None) -> str | None:
+    """Return the address the user named, in the call or in RAY_ADDRESS; None for `auto` and for none."""
+    named = address or Settings.from_env().ray_address
+    return None if named == "auto" else named
+
+
+def _running_clusters() -> list[str]:
+    """Return where clusters of this machine may run: the latest of `ray start`, which may be gone, then processes."""
+    latest = read_ray_address()
+    return list(dict.fromkeys([*([latest] if latest else []), *sorted(find_gcs_addresses())]))
 
 
 def started_here() -> bool:
