@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from dspex_agents import (
     AgentFailedError,
@@ -40,6 +40,7 @@ from dspex_ray.store import CallTotals, Store, open_store
 RuntimeName = Literal["ray", "in-process"]
 COORDINATOR, MONITOR = "coordinator", "monitor"
 _CONCURRENCY = 64
+_MOST_WORKERS = 1000
 _PRELOAD = ("dspex_ray.program_worker",)
 
 
@@ -142,6 +143,20 @@ def _own(error: AgentFailedError) -> Exception:
     return error.cause if isinstance(error.cause, Exception) else error
 
 
+def check_workers(workers: int) -> None:
+    """Raise UsageError for a number of task agents that no system can have; each is a process of about 100 MB."""
+    if workers < 1:
+        raise UsageError(f"A system needs at least 1 worker, got {workers}.")
+    if workers > _MOST_WORKERS:
+        raise UsageError(f"A system has at most {_MOST_WORKERS} workers, got {workers}.")
+
+
+def check_runtime(runtime: str) -> None:
+    """Raise UsageError for a runtime that is not known."""
+    if runtime not in get_args(RuntimeName):
+        raise UsageError(f"runtime must be 'ray' or 'in-process', got {runtime!r}.")
+
+
 def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate choice of the caller
     program: Program,
     *,
@@ -160,8 +175,8 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
     makes a restart quick. `bench` lets them score candidates too. On `ray` the cluster at `address` is joined, or a
     local one started; `in-process` needs none. Raises UsageError for bad numbers and ClusterError without a cluster.
     """
-    if workers < 1:
-        raise UsageError(f"A system needs at least 1 worker, got {workers}.")
+    check_workers(workers)
+    check_runtime(runtime)
     kept = store or open_store()
     names = tuple(f"task-{number}" for number in range(1, workers + 1))
     sent = program if program.lm_name else program.with_lm(chosen_lm())
@@ -193,8 +208,6 @@ def _start(spec: SystemSpec, runtime: RuntimeName, address: str | None) -> Syste
     try:
         if runtime == "in-process":
             return start_local_system(spec)
-        if runtime != "ray":
-            raise UsageError(f"runtime must be 'ray' or 'in-process', got {runtime!r}.")
         from dspex_agents.ray_runtime import connect_cluster, start_ray_system  # noqa: PLC0415 - ray costs a second
 
         connect_cluster(address)

@@ -57,7 +57,10 @@ class Dataset:
         for position, example in enumerate(self.examples):
             groups.setdefault(canonical_json(example.input), []).append(position)
         if len(groups) < 2:  # noqa: PLR2004 - one for each side
-            raise DataError(f"{self.source} holds {len(groups)} different input(s); a split needs at least 2.")
+            raise DataError(
+                f"{self.source} holds {len(groups)} different input(s); a split needs at least 2. Add rows, or give "
+                f"rows of their own to choose by (--validation)."
+            )
         target = min(max(1, round(len(self) * validation)), max_validation)
         held = self._held_groups(list(groups.values()), target, random.Random(seed))  # noqa: S311 - no secret
         return self._side(held, "train"), self._side(held, "validation")
@@ -106,13 +109,14 @@ def load_data(source: Any, program_class: type[Program], *, mapping: Mapping[str
 
     `source` is a path (.csv, .tsv, .jsonl, .json, .parquet), a list of dicts, a data frame (anything with
     `to_dict(orient="records")`) or a Dataset. `mapping` names the column of a field where it is called otherwise; for
-    a field it does not name, the program's own `columns` hold where the data has them. Fields with defaults may be absent; other columns are ignored. Raises DataError that names file, row and column.
+    a field it does not name, the program's own `columns` hold where the data has them. Fields with defaults may be
+    absent; other columns are ignored. Raises DataError that names file, row and column.
     """
     if isinstance(source, Dataset):
         return source
     table = _table(source)
     if not table.rows:
-        raise DataError(f"{table.source} holds no rows.")
+        raise DataError(f"{table.source} holds no rows; at least one labelled row is needed.")
     schemas = (program_class.Input, program_class.Output)
     inputs, outputs = match_columns(table, schemas, with_defaults(mapping or {}, program_class.columns, table))
     return Dataset(tuple(_examples(table, schemas, (inputs, outputs))), table.source)

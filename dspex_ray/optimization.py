@@ -10,11 +10,19 @@ from typing import Any
 
 from dspex_agents import AgentFailedError, Clock, GetProgress, IdSource, MessageError, RandomIds, RunPlan, SystemClock
 from dspex_agents.errors import AgentSystemError
-from dspex_coordination.errors import CoordinationError, UnknownSweepError
+from dspex_coordination.errors import CoordinationError, ResumeError, UnknownSweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.optimizers.base import SearchContext
 from dspex_coordination.sweep import SweepResult, SweepStore, TrialSummary
-from dspex_ray.agent_system import COORDINATOR, AgentSystem, RuntimeName, start_agent_system
+from dspex_coordination.sweep.identity import configuration, require_same
+from dspex_ray.agent_system import (
+    COORDINATOR,
+    AgentSystem,
+    RuntimeName,
+    check_runtime,
+    check_workers,
+    start_agent_system,
+)
 from dspex_ray.calls import recording, tagged
 from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, load_data
@@ -145,6 +153,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         run_id=run_id,
         is_new=resume is None,
         store=kept,
+        workers=workers,
+        runtime=runtime,
     )
     if plan.is_new:
         asyncio.run(_preflight(plan, run_id, kept))
@@ -177,6 +187,8 @@ def prepare(  # noqa: PLR0913 - see `optimize`
     run_id: str,
     is_new: bool,
     store: Store,
+    workers: int,
+    runtime: str,
 ) -> Plan:
     """Check the request and split the data. Raises UsageError for whatever is wrong with it."""
     if not isinstance(program, Program):
@@ -188,6 +200,8 @@ def prepare(  # noqa: PLR0913 - see `optimize`
             f"`demos = dspex.Demos(max=16)` or `temperature = dspex.Float(0.0, 1.5, default=0.2)`."
         )
     name = choose_optimizer(optimizer, has_demos=bool(space.demos))
+    check_workers(workers)
+    check_runtime(runtime)
     if trials < 1:
         raise UsageError(f"trials must be at least 1, got {trials}.")
     if budget_usd is not None and not budget_usd > 0:
@@ -217,6 +231,8 @@ def prepare(  # noqa: PLR0913 - see `optimize`
         fingerprint=json.dumps(fingerprint),
         budget_usd=budget_usd,
     )
+    if not is_new:
+        _require_same_search(search)
     facts = {
         "optimizer": name,
         "metric": fingerprint["metric"],
@@ -240,6 +256,15 @@ def _require_run(run_id: str, store: Store) -> None:
     try:
         SweepStore(store.database).load(run_id)
     except UnknownSweepError as error:
+        raise UsageError(str(error)) from error
+
+
+def _require_same_search(search: Search) -> None:
+    """Raise UsageError, before any agent starts, if the recorded run searched something else."""
+    record = SweepStore(search.store.database).load(search.run_id)
+    try:
+        require_same(record, json.loads(search.fingerprint), configuration(search.context, search.optimizer))
+    except ResumeError as error:
         raise UsageError(str(error)) from error
 
 

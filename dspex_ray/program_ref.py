@@ -27,7 +27,7 @@ def load_program(path: str, *, search: str | os.PathLike[str] | None = None) -> 
     ProgramError for another form, a module that is not there or fails while it is imported, and a class that is not
     there or is no Program.
     """
-    if not _FORM.fullmatch(str(path)):
+    if not _FORM.fullmatch(str(path)) or str(path).partition(":")[0].endswith(".py"):
         raise ProgramError(_bad_form(path))
     folder = Path(search) if search is not None else Path.cwd()
     if not folder.is_dir():

@@ -17,7 +17,7 @@ from dspex_agents.database import Database, Migration
 from dspex_agents.errors import StoreError as DatabaseError
 from dspex_agents.settings import Settings
 from dspex_coordination.canonical import canonical_json
-from dspex_ray.errors import ConfigurationError, UnknownNameError
+from dspex_ray.errors import ConfigurationError, UnknownNameError, UsageError
 
 DEFAULT_PATH = ".dspex/dspex.db"
 _metadata = sa.MetaData()
@@ -159,10 +159,19 @@ class Store:
             return [_version(dict(row._mapping)) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
 
     def version(self, program: str, which: str | int = "latest") -> Version:
-        """Return one version with its state: a number, or `latest`. Raises UnknownNameError if it is not there."""
+        """Return one version with its state: a number, or `latest`.
+
+        Raises UnknownNameError if it is not there, UsageError if the store holds none at all.
+        """
         known = [version.number for version in self.versions(program)]
         if not known:
-            raise UnknownNameError("program with versions", program, {v.program for v in self.versions()})
+            others = {version.program for version in self.versions()}
+            if others:
+                raise UnknownNameError("program with versions", program, others)
+            raise UsageError(
+                f"{self.database!r} holds no versions yet. Make one with `dspex optimize {program} --data ...`, or "
+                f"leave the version out to use the untuned program."
+            )
         number = known[-1] if str(which) == "latest" else next((n for n in known if str(n) == str(which)), None)
         if number is None:
             raise UnknownNameError(f"version of {program}", str(which), ["latest", *map(str, known)])

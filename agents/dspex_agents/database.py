@@ -127,7 +127,8 @@ class Database:
         if "locked" in reason:
             return f"{self!r} stayed locked for {BUSY_TIMEOUT_S:.0f} s by another process; end it or use PostgreSQL."
         told = " ".join(reason.split()).rstrip(".")
-        return f"{self!r} cannot be used: {told}. Check the URL in DSPEX_STORE and that the server runs."
+        check = "that the file and its folder can be written" if self.is_sqlite else "that the server runs"
+        return f"{self!r} cannot be used: {told}. Check the address in DSPEX_STORE or --store, and {check}."
 
 
 def _owner(migration_id: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 import cloudpickle
 import ray
-from ray._private.services import find_gcs_addresses
-from ray._private.utils import read_ray_address
+from ray._private.services import find_gcs_addresses  # noqa: TID251 - Ray offers no public way to find its clusters
+from ray._private.utils import read_ray_address  # noqa: TID251 - likewise
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -270,10 +270,10 @@ def join_cluster(address: str | None = None) -> str:
         return _address()
     apply_environment(_ENVIRONMENT)
     named = _named_address(address)
-    found = _running_clusters() if named in {None, _LOCAL} else [named]
-    silent = {at: why_silent(at) for at in found if at is not None}
+    found = _running_clusters() if named is None or named == _LOCAL else [named]
+    silent = {at: why_silent(at) for at in found}
     answering = [at for at, reason in silent.items() if reason is None]
-    where = f"at {named!r}" if named not in {None, _LOCAL} else "on this machine"
+    where = "on this machine" if named is None or named == _LOCAL else f"at {named!r}"
     reason = "; ".join(f"{at}: {why}" for at, why in silent.items()) or "none is running"
     if answering:
         try:
@@ -282,9 +282,9 @@ def join_cluster(address: str | None = None) -> str:
             reason = f"{answering[0]}: {_first_line(error)}"
         else:
             return _address()
+    other = "" if named is None else ", or leave the address out (--address, RAY_ADDRESS) to use a local one"
     raise RuntimeUnavailableError(
-        f"No Ray cluster answers {where} ({reason}). Start one with `ray start --head`, or leave the address out (also "
-        f"RAY_ADDRESS) to use a local one."
+        f"No Ray cluster answers {where} ({reason}). Start one with `ray start --head`{other}."
     )
 
 
@@ -297,7 +297,8 @@ def _named_address(address: str | None) -> str | None:
 def _running_clusters() -> list[str]:
     """Return where clusters of this machine may run: the latest of `ray start`, which may be gone, then processes."""
     latest = read_ray_address()
-    return list(dict.fromkeys([*([latest] if latest else []), *sorted(find_gcs_addresses())]))
+    running = sorted(find_gcs_addresses())  # type: ignore[no-untyped-call] # Ray's own
+    return list(dict.fromkeys([*([latest] if latest else []), *running]))
 
 
 def started_here() -> bool:

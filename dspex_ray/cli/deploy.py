@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from dspex_agents.settings import Settings
+from dspex_ray.cli.cluster import cluster
 from dspex_ray.cli.options import Address, Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import err, out, print_json
 from dspex_ray.cli.programs import instance
-from dspex_ray.errors import UsageError
+from dspex_ray.errors import UnknownNameError, UsageError
+from dspex_ray.lm.resolve import resolve_lm
+from dspex_ray.serving.address import check_name, check_replicas, loopback
 from dspex_ray.store import open_store
 
 
@@ -21,7 +23,7 @@ def deploy(
     version: WhichVersion = None,
     name: Annotated[str | None, typer.Option(help="The endpoint's name; default: the class's, in lower case.")] = None,
     host: Annotated[str, typer.Option(help="Loopback addresses only: there is no authentication yet.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the HTTP server; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the HTTP server; 0 takes a free one.")] = 8000,
     replicas: Annotated[str, typer.Option(help="Fewest and most processes, such as 1-4.")] = "1-4",
     lm: Model = None,
     address: Address = None,
@@ -34,15 +36,18 @@ def deploy(
     On a running cluster the endpoint stays there when this command ends. Without one, a local cluster is started,
     and the command serves until it is interrupted.
     """
-    from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster, started_here  # noqa: PLC0415 - loads ray
-
     kept = open_store(store)
     bounds = replicas_of(replicas)
     loaded, label = instance(program, version, lm, kept)
-    connect_cluster(address or Settings.from_env().ray_address)
-    from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
+    name = name or type(loaded).__name__.lower()
+    check_name(name)
+    check_replicas(bounds)
+    loopback(host)
+    resolve_lm(loaded.lm_name)
+    with cluster(address, may_start=True):
+        from dspex_agents.ray_runtime import started_here  # noqa: PLC0415 - loads ray
+        from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
 
-    try:
         endpoint = loaded.deploy(name=name, version=label, host=host, port=port, replicas=bounds, store=kept)
         stays = not started_here()
         if json:
@@ -54,8 +59,6 @@ def deploy(
             _wait_for_signal()
             err.print("Stopping ...", style="dim")
             undeploy(endpoint.name, kept)
-    finally:
-        disconnect_cluster()
 
 
 def stop(
@@ -66,18 +69,15 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Take an endpoint out of service; the last one takes the HTTP server with it."""
-    from dspex_agents.ray_runtime import disconnect_cluster, join_cluster  # noqa: PLC0415 - loads ray
-    from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
-    from dspex_ray.serving.running import serving_status  # noqa: PLC0415 - likewise
+    kept = open_store(store)
+    with cluster(address, may_start=False):
+        from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
+        from dspex_ray.serving.running import serving_status  # noqa: PLC0415 - likewise
 
-    join_cluster(address)
-    try:
         names = [entry["name"] for entry in serving_status()]
         if name not in names:
-            raise UsageError(f"Nothing named {name!r} is served. Served: {', '.join(names) or 'nothing'}.")
-        undeploy(name, open_store(store))
-    finally:
-        disconnect_cluster()
+            raise UnknownNameError("endpoint", name, names)
+        undeploy(name, kept)
     if json:
         print_json({"stopped": name})
     else:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 
 import typer
 
+import dspex_agents
+import dspex_coordination
+import dspex_ray
 from dspex_agents.errors import AgentSystemError
 from dspex_agents.settings import apply_environment
 from dspex_coordination.errors import CoordinationError
@@ -15,8 +23,9 @@ from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
+from dspex_ray.cli.interrupt import Interrupt
 from dspex_ray.cli.optimize import optimize
-from dspex_ray.cli.output import err, keep_stdout_for_json, print_json
+from dspex_ray.cli.output import err, print_json, stdout_for_json
 from dspex_ray.cli.run import run
 from dspex_ray.cli.status import status
 from dspex_ray.cli.versions import versions
@@ -36,49 +45,88 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, evaluate, optimize, deploy, stop, status, versions, doctor):
-    app.command()(command)
+_COMMANDS = {each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, doctor)}
+for each in _COMMANDS.values():
+    app.command()(each)
+
+_OUR_FOLDERS = tuple(Path(str(module.__file__)).parent for module in (dspex_agents, dspex_coordination, dspex_ray))
+_LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_run(arguments))
+    interrupt = Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
+    code = _run(arguments)
+    interrupt.ignore()  # what is left is Ray's own end; interrupted, it would leave processes behind
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     as_json, debug = "--json" in arguments, "--debug" in arguments
     apply_environment(_ENVIRONMENT)
-    if as_json:
-        keep_stdout_for_json()
-    try:
-        code = app(args=arguments, prog_name="dspex", standalone_mode=False)
-    except typer.TyperException as error:
-        text = f"{error.format_message()} See `dspex {' '.join(arguments[:1])} --help`."
-        return _report(text, "UsageError", error.exit_code, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _report("Interrupted.", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a paragraph and a code
-        if debug:
-            traceback.print_exc()
-        return _report(_paragraph(error), type(error).__name__, _exit_code(error), as_json=as_json)
+    with stdout_for_json(as_json):
+        try:
+            code = app(args=arguments, prog_name="dspex", standalone_mode=False)
+        except typer.TyperException as error:
+            text = error.format_message()
+            return _report(_usage(text, arguments), "UsageError", error.exit_code, as_json=as_json) if text else EXIT_OK
+        except InterruptedRunError as stopped:
+            return _report(_resumable(stopped, arguments), type(stopped).__name__, EXIT_INTERRUPTED, as_json=as_json)
+        except (KeyboardInterrupt, typer.Abort):
+            return _report("Interrupted.", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json=as_json)
+        except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a paragraph and a code
+            if debug:
+                traceback.print_exc()
+            return _report(_paragraph(error), type(error).__name__, _exit_code(error), as_json=as_json)
     return code if isinstance(code, int) else EXIT_OK
 
 
+def resume_command(arguments: Sequence[str], run_id: str) -> str:
+    """Return the command line that resumes a run: the same words, with `--resume`."""
+    words = [
+        word
+        for before, word in pairwise(["", *arguments])
+        if "--resume" not in (before, word) and not word.startswith("--resume=")
+    ]
+    return shlex.join(["dspex", *words, "--resume", run_id])
+
+
+def _resumable(stopped: InterruptedRunError, arguments: Sequence[str]) -> str:
+    again = resume_command(arguments, stopped.run_id)
+    return f"Run {stopped.run_id} was interrupted; all its recorded rows are kept. Go on with:\n  {again}"
+
+
+def _usage(text: str, arguments: Sequence[str]) -> str:
+    named = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"{text}{stop} See `{' '.join(filter(None, ('dspex', named, '--help')))}`."
+
+
 def _exit_code(error: Exception) -> int:
-    match error:
-        case InterruptedRunError():
-            return EXIT_INTERRUPTED
-        case UsageError() | InputError():
-            return EXIT_USAGE
-        case _:
-            return EXIT_FAILURE
+    return EXIT_USAGE if isinstance(error, UsageError | InputError) else EXIT_FAILURE
 
 
 def _paragraph(error: Exception) -> str:
     if isinstance(error, DspexError | AgentSystemError | CoordinationError):
         return str(error)
-    return f"{type(error).__name__}: {error}. This is a defect; run again with --debug to see where."
+    told = f"{type(error).__name__}: {error}".rstrip(".: ")
+    place = _own_line(error)
+    if place is None:
+        return f"{told}. This is a defect of dspex_ray; run again with --debug to see where."
+    return f"{told}, raised in {place}. Run again with --debug for the traceback."
+
+
+def _own_line(error: Exception) -> str | None:
+    """Return the user's line that raised, or called a library that did; None if it was one of ours."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if any(path.is_relative_to(folder) for folder in _OUR_FOLDERS):
+            return None
+        if not any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS):
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def _report(text: str, kind: str, code: int, *, as_json: bool) -> int:

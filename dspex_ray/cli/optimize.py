@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +9,6 @@ import typer
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
-from dspex_ray.errors import InterruptedRunError
 from dspex_ray.optimization import Optimized
 from dspex_ray.optimization import optimize as optimize_program
 from dspex_ray.program_ref import load_program
@@ -21,7 +18,7 @@ from dspex_ray.store import open_store
 def optimize(
     program: ProgramPath,
     data: Annotated[str, typer.Option(help="Labelled rows: a .csv, .jsonl, .json or .parquet file.")],
-    trials: Annotated[int, typer.Option(help="Candidates to try, the untuned program included.")] = 30,
+    trials: Annotated[int, typer.Option(help="The most candidates to try, the untuned program included.")] = 30,
     optimizer: Annotated[str, typer.Option(help="auto, bootstrap or random.")] = "auto",
     metric: Metric = None,
     validation: Annotated[str | None, typer.Option(help="Rows to choose by; default: a part of --data.")] = None,
@@ -37,7 +34,11 @@ def optimize(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Search for better values of a program's variables and keep the best as a new version."""
+    """Search for better values of a program's variables and keep the best as a new version.
+
+    The search runs over agents on the Ray cluster of this machine, or on a local one that ends with this command.
+    Ctrl-C stops it and prints the command that goes on where it stopped.
+    """
     kept = open_store(store)
     loaded = load_program(program)()
     options: dict[str, Any] = {
@@ -54,22 +55,12 @@ def optimize(
         "runtime": runtime,
         "address": address,
     }
-    try:
-        with bar("optimize") as tell:
-            result = optimize_program(loaded.with_lm(lm) if lm else loaded, data, progress=search_bar(tell), **options)
-    except InterruptedRunError as stopped:
-        again = resume_command(sys.argv[1:], stopped.run_id)
-        raise InterruptedRunError(f"{stopped.message} Go on with:\n  {again}", stopped.run_id) from None
+    with bar("optimize") as tell:
+        result = optimize_program(loaded.with_lm(lm) if lm else loaded, data, progress=search_bar(tell), **options)
     if json:
         print_json(result.to_json())
         return
     _show(result, program)
-
-
-def resume_command(arguments: list[str], run_id: str) -> str:
-    """Return the command line that resumes a run: the same words, with `--resume`."""
-    kept = [word for i, word in enumerate(arguments) if word != "--resume" and arguments[i - 1 : i] != ["--resume"]]
-    return shlex.join(["dspex", *kept, "--resume", run_id])
 
 
 def _show(result: Optimized, path: str) -> None:

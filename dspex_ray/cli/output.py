@@ -21,10 +21,18 @@ class _JsonStream:
     stream: TextIO = sys.stdout
 
 
-def keep_stdout_for_json() -> None:
+@contextmanager
+def stdout_for_json(wanted: bool) -> Iterator[None]:  # noqa: FBT001 - the command's flag
     """Send whatever anyone else prints on standard output to standard error: Ray reports killed workers there."""
     _JsonStream.stream = sys.stdout
+    if not wanted:
+        yield
+        return
     sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = _JsonStream.stream
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from dspex_ray.errors import UsageError
 from dspex_ray.program import Program
@@ -31,23 +33,47 @@ def mapping_of(pairs: Sequence[str] | None) -> dict[str, str] | None:
     wrong = [pair for pair in pairs if "=" not in pair or not all(part.strip() for part in pair.split("=", 1))]
     if wrong:
         raise UsageError(f"--map takes field=column, got {wrong[0]!r}.")
-    return {field.strip(): column.strip() for field, column in (pair.split("=", 1) for pair in pairs)}
+    split = [(field.strip(), column.strip()) for field, column in (pair.split("=", 1) for pair in pairs)]
+    fields = [field for field, _ in split]
+    twice = next((field for field in fields if fields.count(field) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--map names the field {twice!r} twice; a field has one column.")
+    return dict(split)
 
 
 def fields_of(pairs: Sequence[str], schema: type[Schema]) -> dict[str, Any]:
     """Return `field=value` arguments as input values; a value of a field that is no text is read as JSON.
 
-    Raises UsageError for another form; the schema itself says what is wrong with a value.
+    Raises UsageError for another form, a field given twice and no field at all where one is needed; the schema itself
+    says what is wrong with a value.
     """
+    needed = [name for name, info in schema.model_fields.items() if info.is_required()]
+    if not pairs and needed:
+        slots = " ".join(_slot(name, info) for name, info in schema.model_fields.items())
+        raise UsageError(f"Give the input field by field, as field=value: {slots}")
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
             example = next(iter(schema.model_fields))
             raise UsageError(f"Inputs are given as field=value, such as {example}=..., got {pair!r}.")
+        if name.strip() in values:
+            raise UsageError(f"The field {name.strip()!r} is given twice.")
         field = schema.model_fields.get(name.strip())
         values[name.strip()] = text if field is None or field.annotation is str else _json_or_text(text)
     return values
+
+
+def _slot(name: str, info: FieldInfo) -> str:
+    if info.is_required():
+        return f"{name}=<{_kind(info.annotation)}>"
+    return f"[{name}={json.dumps(info.get_default(call_default_factory=True), default=str)}]"
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    return {str: "text"}.get(annotation, getattr(annotation, "__name__", "JSON"))
 
 
 def _json_or_text(text: str) -> Any:

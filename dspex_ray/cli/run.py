@@ -15,14 +15,20 @@ from dspex_ray.store import open_store
 
 def run(
     program: ProgramPath,
-    inputs: Annotated[list[str] | None, typer.Argument(help="The input, as field=value ...", metavar="F=V")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="The input, field by field.", metavar="FIELD=VALUE")
+    ] = None,
     version: WhichVersion = None,
     lm: Model = None,
     store: StoreUrl = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Answer one input and show what it cost."""
+    """Answer one input and show what it cost.
+
+    The input is given field by field: `dspex run shop:Route message="Where is my card?" urgent=true`. The value of a
+    field that is no text is read as JSON.
+    """
     kept = open_store(store)
     loaded, label = instance(program, version, lm, kept)
     fields = fields_of(inputs or [], loaded.Input)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dspex_agents.errors import RuntimeUnavailableError
+from dspex_ray.cli.cluster import cluster
 from dspex_ray.cli.options import Address, Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.errors import ClusterError
@@ -21,12 +21,12 @@ def status(
 ) -> None:
     """Show the endpoints of the cluster, and what the store holds. Starts nothing."""
     kept = open_store(store)
-    cluster, endpoints = _cluster(address)
+    found, endpoints = _cluster(address)
     totals, versions = kept.totals(), kept.versions()
     if json:
         print_json(
             {
-                "cluster": cluster,
+                "cluster": found,
                 "endpoints": endpoints,
                 "store": repr(kept.database),
                 "versions": len(versions),
@@ -35,7 +35,7 @@ def status(
             }
         )
         return
-    out.print(f"cluster: {cluster or 'none on this machine'}")
+    out.print(f"cluster: {found or 'none on this machine'}")
     table = Table("endpoint", "url", "status", "version", "replicas")
     for entry in endpoints:
         table.add_row(*(str(entry[key]) for key in ("name", "url", "status", "version", "replicas")))
@@ -47,17 +47,12 @@ def status(
 
 
 def _cluster(address: str | None) -> tuple[str | None, list[dict[str, Any]]]:
-    from dspex_agents.ray_runtime import disconnect_cluster, join_cluster  # noqa: PLC0415 - loads ray
-
     try:
-        found = join_cluster(address)
-    except RuntimeUnavailableError as error:
+        with cluster(address, may_start=False) as found:
+            from dspex_ray.serving.running import serving_status  # noqa: PLC0415 - loads Ray Serve
+
+            return found, serving_status()
+    except ClusterError:
         if address is not None:
-            raise ClusterError(str(error)) from error
+            raise
         return None, []
-    from dspex_ray.serving.running import serving_status  # noqa: PLC0415 - loads Ray Serve
-
-    try:
-        return found, serving_status()
-    finally:
-        disconnect_cluster()

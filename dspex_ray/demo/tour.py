@@ -175,7 +175,7 @@ async def _survive(system: AgentSystem, examples: Sequence[Example]) -> _Surviva
 
 def _serve(console: Console, optimized: Optimized, store: Store) -> tuple[str, int, Mapping[str, Any]]:
     endpoint = optimized.deploy(name="shop-route", port=0, replicas=(1, 2), store=store)
-    body = json.dumps({"message": "Two weeks and still no parcel. Where is it?"})
+    body = json.dumps({"message": "Where is my parcel? The tracking has not moved for two weeks."})
     console.print(f"$ curl {endpoint.url} -H 'content-type: application/json' -d '{body}'", markup=False)
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         endpoint.url, data=body.encode(), headers={"content-type": "application/json"}

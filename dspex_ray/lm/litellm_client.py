@@ -9,7 +9,14 @@ from functools import cache
 from typing import Any
 
 from dspex_agents.settings import pin_local_price_table
-from dspex_ray.errors import LMBadReplyError, LMConnectionError, LMContextWindowError, LMError, LMTimeoutError
+from dspex_ray.errors import (
+    ConfigurationError,
+    LMBadReplyError,
+    LMConnectionError,
+    LMContextWindowError,
+    LMError,
+    LMTimeoutError,
+)
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.dialect import Dialect
 from dspex_ray.lm.prices import price_of
@@ -32,6 +39,7 @@ _BROKEN_CONNECTION = frozenset(
         "ConnectionResetError",
     }
 )
+_NOT_ALLOWED = 401
 _NOT_WORTH_ASKING_AGAIN = (400, 422)
 
 
@@ -194,7 +202,7 @@ class LiteLLMLM:
             request_id=request_id,
         )
 
-    def _ours(self, error: Exception) -> LMError:
+    def _ours(self, error: Exception) -> LMError | ConfigurationError:
         """Return our error for whatever litellm raised: by what caused it first, since its own classes blur that."""
         names = {type(cause).__name__ for cause in _causes(error)}
         said = str(error)[:500]
@@ -208,10 +216,16 @@ class LiteLLMLM:
         if "ContextWindowExceededError" in names:
             return LMContextWindowError(f"The prompt does not fit {self._what}: {said}", status=400)
         status = getattr(error, "status_code", None)
+        if status == _NOT_ALLOWED and self._api_key is None and (missing := self._missing_keys()):
+            return ConfigurationError(f"{self._what} needs an API key, and the environment does not set {missing}.")
         if not isinstance(status, int):
             return LMError(f"litellm could not call {self._what}: {type(error).__name__}: {said}")
         headers = getattr(error, "litellm_response_headers", None) or {}
         return error_answer(status, said.encode(), headers, self._what)
+
+    def _missing_keys(self) -> str:
+        """Return the variables of the provider's keys that are not set; nothing if one is, or litellm knows none."""
+        return ", ".join(_litellm().validate_environment(self._model)["missing_keys"])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -41,7 +41,8 @@ class HeldLM:
         kind = type(self)
         with kind.lock:
             number, kind.started = kind.started, kind.started + 1
-        while number >= kind.free and not kind.gate.is_set():
+        # hundreds of calls on several loops wait for one event of another thread: no asyncio.Event, no thread each
+        while number >= kind.free and not kind.gate.is_set():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.002)
         reply = await EmbeddedNearest().complete(request)
         with kind.lock:

@@ -30,7 +30,7 @@ class Counted(Program):
 
     class Input(Schema):
         n: int
-        tags: list[str] = []
+        tags: tuple[str, ...] = ()
 
     class Output(Schema):
         square: int
@@ -93,7 +93,7 @@ class TestAnswering:
         system = start(Counted())
         with pytest.raises(InputError) as caught:
             system.run(n="three", tags=["a", 5], x=1)
-        assert [path for path, _ in caught.value.problems] == ["n", "tags.1", "x"]
+        assert [path for path, _ in caught.value.problems] == ["n", "tags[1]", "x"]
         with pytest.raises(InputError):
             asyncio.run(system.arun())
         assert sum(system.system.status(worker).handled for worker in system.workers) == 0

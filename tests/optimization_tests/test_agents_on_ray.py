@@ -80,7 +80,9 @@ def test_a_name_that_is_taken_and_a_cluster_that_is_not_there_are_refused(
         shop[0]().to_agent_system(store=store, name="taken")
     script = "import dspex_ray.demo.program as p; p.ShopRoute().to_agent_system(address='127.0.0.1:1')"
     environment = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "1"}
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=50)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, env=environment, timeout=50
+    )
     assert ended.returncode == 1
     assert f"{ClusterError.__name__}: No Ray cluster answers at '127.0.0.1:1'" in ended.stderr
 
@@ -132,7 +134,9 @@ def test_a_program_written_in_a_script_runs_as_agents_and_behind_http(ray_cluste
         ),
         encoding="utf-8",
     )
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    ended = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=110, cwd=tmp_path
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout.strip().splitlines()[-1])
     assert (told["ran"], told["served"]) == ("HEY", {"text": "HO"})

@@ -21,9 +21,8 @@ Shop = tuple[type[Program], str]
 def run(shop: Shop, held: Any) -> Callable[..., Optimized]:
     def start(store: Store, **options: Any) -> Optimized:
         program = shop[0]().with_lm(held())
-        return optimize(
-            program, shop[1], **{"trials": 5, "seed": 7, "runtime": "in-process", "store": store, **options}
-        )
+        defaults = {"trials": 5, "seed": 7, "runtime": "in-process", "store": store}
+        return optimize(program, shop[1], **{**defaults, **options})
 
     return start
 
@@ -141,7 +140,7 @@ def test_a_run_is_resumed_only_as_what_it_was(
 
 
 def test_more_trials_go_on_from_where_the_run_ended(run: Callable[..., Optimized], store: Store) -> None:
-    short = run(store, trials=2)
-    longer = run(store, trials=4, resume=short.run_id)
+    short = run(store, trials=2, optimizer="random")
+    longer = run(store, trials=4, optimizer="random", resume=short.run_id)
     assert longer.history[:2] == short.history
     assert len(longer.history) == 4

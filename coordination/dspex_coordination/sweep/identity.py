@@ -11,6 +11,8 @@ from dspex_coordination.errors import ResumeError, SweepError
 from dspex_coordination.optimizers.base import SearchContext
 from dspex_coordination.sweep.record import SweepRecord
 
+_SHOWN = 60
+
 
 def parts(fingerprint: str) -> dict[str, Any]:
     """Return the named parts of a fingerprint, the text of a JSON object such as `{"program": ..., "data": ...}`.
@@ -48,7 +50,7 @@ def require_same(record: SweepRecord, fingerprint: Mapping[str, Any], config: Ma
     for before, after in ((record.fingerprint, fingerprint), (_compared(record.config), _compared(config))):
         for part in sorted({*before, *after} - explained):
             if canonical_json(before.get(part)) != canonical_json(after.get(part)):
-                changes.append(f"{part}: was {before.get(part)!r}, is now {after.get(part)!r}")
+                changes.append(f"{part}: was {_short(before.get(part))}, is now {_short(after.get(part))}")
                 explained.add(part)
     if changes:
         lines = "".join(f"\n  - {change}" for change in changes)
@@ -56,6 +58,11 @@ def require_same(record: SweepRecord, fingerprint: Mapping[str, Any], config: Ma
             f"Sweep {record.run_id!r} cannot be resumed, because this is no longer what it searched:{lines}\n"
             "Undo these changes to resume it, or start a new run under another run id."
         )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _compared(config: Mapping[str, Any]) -> dict[str, Any]:

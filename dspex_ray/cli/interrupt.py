@@ -1,0 +1,31 @@
+"""Ctrl-C: the first press ends the command in order, and hasty ones after it do not disturb that."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+_QUIET_S = 10.0
+
+
+class Interrupt:
+    """A handler of SIGINT that raises KeyboardInterrupt at most every ten seconds.
+
+    Ending in order means stopping agents and the cluster's processes. A second press in the middle of it would leave
+    them behind; one that comes later may be meant, because something hangs.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, unless the last one was just now."""
+        now = time.monotonic()
+        if self._last is None or now - self._last > _QUIET_S:
+            self._last = now
+            raise KeyboardInterrupt
+
+    def ignore(self) -> None:
+        """Ignore every further press: nothing is left but the end of the process."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
