@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
@@ -12,6 +12,7 @@ from dspex_agents import (
     AgentStoppedError,
     AgentSystemError,
     ChildSpec,
+    Clock,
     CoordinatorAgent,
     GetHealth,
     Health,
@@ -22,6 +23,7 @@ from dspex_agents import (
     RandomIds,
     SupervisorSpec,
     System,
+    SystemClock,
     SystemSpec,
     TaskAgent,
     TreeNode,
@@ -40,6 +42,7 @@ from dspex_ray.store import CallTotals, Store, open_store
 RuntimeName = Literal["ray", "in-process"]
 COORDINATOR, MONITOR = "coordinator", "monitor"
 _CONCURRENCY = 64
+_ELSEWHERE = (OutcomeUnknownError, AgentStoppedError, MailboxFullError)  # another worker may answer instead
 _MOST_WORKERS = 1000
 _PRELOAD = ("dspex_ray.program_worker",)
 
@@ -51,9 +54,17 @@ class AgentSystem:
     one, since a program's answer may be computed twice.
     """
 
-    def __init__(self, program: Program, system: System, workers: tuple[str, ...], ids: IdSource | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        system: System,
+        workers: tuple[str, ...],
+        *,
+        ids: IdSource | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.program, self.system, self.workers = program, system, workers
-        self._ids = ids or RandomIds()
+        self._ids, self._clock = ids or RandomIds(), clock or SystemClock()
 
     @property
     def name(self) -> str:
@@ -65,33 +76,29 @@ class AgentSystem:
 
         Raises InputError for bad fields, the program's own error, or an AgentSystemError after `timeout_s` seconds.
         """
-        question, ring = self._question(fields)
-        for worker in ring:
+        question = self._question(fields)
+        for worker, left_s, last in self._tries(question, timeout_s):
             try:
-                return self._output(self.system.ask(worker, question, timeout_s=timeout_s))
-            except (OutcomeUnknownError, AgentStoppedError, MailboxFullError):
-                continue
+                return self._output(self.system.ask(worker, question, timeout_s=left_s, retry_safe=last))
             except AgentFailedError as error:
                 raise _own(error) from error
-        try:
-            return self._output(self.system.ask(ring[0], question, timeout_s=timeout_s, retry_safe=True))
-        except AgentFailedError as error:
-            raise _own(error) from error
+            except _ELSEWHERE:
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     async def arun(self, *, timeout_s: float = 60.0, **fields: Any) -> Any:
         """Answer one input, awaited; see `run`."""
-        question, ring = self._question(fields)
-        for worker in ring:
+        question = self._question(fields)
+        for worker, left_s, last in self._tries(question, timeout_s):
             try:
-                return self._output(await self.system.aask(worker, question, timeout_s=timeout_s))
-            except (OutcomeUnknownError, AgentStoppedError, MailboxFullError):
-                continue
+                return self._output(await self.system.aask(worker, question, timeout_s=left_s, retry_safe=last))
             except AgentFailedError as error:
                 raise _own(error) from error
-        try:
-            return self._output(await self.system.aask(ring[0], question, timeout_s=timeout_s, retry_safe=True))
-        except AgentFailedError as error:
-            raise _own(error) from error
+            except _ELSEWHERE:
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def tree(self) -> TreeNode:
         """Return the tree of supervisors and agents as of now."""
@@ -111,10 +118,18 @@ class AgentSystem:
         """Stop every agent and end its process; the last records of model calls are written first."""
         self.system.stop()
 
-    def _question(self, fields: Mapping[str, Any]) -> tuple[Predict, tuple[str, ...]]:
+    def _question(self, fields: Mapping[str, Any]) -> Predict:
         filled = {**self.program.tuned_input, **fields}
         self.program.Input.parse(filled)  # a bad field is told here, without a hop
-        return Predict(filled, self._ids.new("req")), ring_of(self.workers, filled)
+        return Predict(filled, self._ids.new("req"))
+
+    def _tries(self, question: Predict, timeout_s: float) -> Iterator[tuple[str, float, bool]]:
+        """Yield whom to ask, for how long, and whether it is the last: each once, then the first until the deadline."""
+        ring = ring_of(self.workers, question.values)
+        deadline = self._clock.monotonic() + timeout_s
+        for worker in ring:
+            yield worker, max(0.0, deadline - self._clock.monotonic()), False
+        yield ring[0], max(0.0, deadline - self._clock.monotonic()), True
 
     def _output(self, answer: Predicted) -> Any:
         return self.program.Output.model_validate(answer.output)

@@ -187,7 +187,7 @@ def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
         "output": canonical_json(result.output),
         "cost_usd": result.cost_usd,
         "latency_s": result.latency_s,
-        "error": result.error,
+        "error": None if result.error is None else result.error.replace("\0", "\\0"),  # PostgreSQL's text has no NUL
         "worker": recorded.worker,
     }
 
