@@ -95,7 +95,10 @@ def _can_be_found(module_name: str) -> bool:
     path: Sequence[str] | None = None
     parts = module_name.split(".")
     for depth in range(1, len(parts) + 1):
-        found = _find_spec(".".join(parts[:depth]), path)
+        try:
+            found = _find_spec(".".join(parts[:depth]), path)
+        except KeyError:  # a namespace package inside one that is not imported has no path yet
+            return False
         if found is None:
             return False
         path = found.submodule_search_locations

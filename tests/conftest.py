@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [
+    str(ROOT),
     str(ROOT / "tests" / "support"),
     str(ROOT / "tests" / "agents_tests"),
 ]  # sample agents and programs, importable in worker processes too

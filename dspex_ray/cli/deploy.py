@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dspex_ray.cli.cluster import cluster
-from dspex_ray.cli.options import Address, Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
+from dspex_ray.cli.options import Address, Debug, Json, Model, ProgramPath, RunningAddress, StoreUrl, WhichVersion
 from dspex_ray.cli.output import err, out, print_json
 from dspex_ray.cli.programs import instance
 from dspex_ray.errors import UnknownNameError, UsageError
@@ -33,8 +33,8 @@ def deploy(
 ) -> None:
     """Serve a program over HTTP.
 
-    On a running cluster the endpoint stays there when this command ends. Without one, a local cluster is started,
-    and the command serves until it is interrupted.
+    On a running cluster the endpoint stays when this command ends; `dspex stop` ends it.
+    Without one, a local cluster is started and serves until Ctrl-C.
     """
     kept = open_store(store)
     bounds = replicas_of(replicas)
@@ -62,8 +62,8 @@ def deploy(
 
 
 def stop(
-    name: Annotated[str, typer.Argument(help="The endpoint's name.")],
-    address: Address = None,
+    name: Annotated[str, typer.Argument(help="The endpoint's name.", metavar="NAME")],
+    address: RunningAddress = None,
     store: StoreUrl = None,
     json: Json = False,
     debug: Debug = False,

@@ -36,8 +36,8 @@ def optimize(
 ) -> None:
     """Search for better values of a program's variables and keep the best as a new version.
 
-    The search runs over agents on the Ray cluster of this machine, or on a local one that ends with this command.
-    Ctrl-C stops it and prints the command that goes on where it stopped.
+    It runs on agents, on this machine's Ray cluster or a local one that ends with the command.
+    Ctrl-C stops it and prints the command that goes on from there.
     """
     kept = open_store(store)
     loaded = load_program(program)()

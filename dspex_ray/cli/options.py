@@ -12,6 +12,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster's address; by default the one on this machine, else a local one.")
 ]
+RunningAddress = Annotated[
+    str | None, typer.Option("--address", help="A Ray cluster's address; by default the one on this machine.")
+]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="Database URL or file; by default DSPEX_STORE.")]
 Model = Annotated[str | None, typer.Option("--lm", help="Model name, such as openai/gpt-4o-mini; default DSPEX_LM.")]
 Mapping = Annotated[

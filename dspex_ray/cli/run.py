@@ -26,8 +26,8 @@ def run(
 ) -> None:
     """Answer one input and show what it cost.
 
-    The input is given field by field: `dspex run shop:Route message="Where is my card?" urgent=true`. The value of a
-    field that is no text is read as JSON.
+    Give the input field by field: dspex run shop:Route message="Where is my card?" urgent=true
+    A value is read as JSON where its field is no text.
     """
     kept = open_store(store)
     loaded, label = instance(program, version, lm, kept)

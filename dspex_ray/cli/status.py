@@ -7,14 +7,14 @@ from typing import Any
 from rich.table import Table
 
 from dspex_ray.cli.cluster import cluster
-from dspex_ray.cli.options import Address, Debug, Json, StoreUrl
+from dspex_ray.cli.options import Debug, Json, RunningAddress, StoreUrl
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.errors import ClusterError
 from dspex_ray.store import open_store
 
 
 def status(
-    address: Address = None,
+    address: RunningAddress = None,
     store: StoreUrl = None,
     json: Json = False,
     debug: Debug = False,

@@ -25,7 +25,8 @@ def versions(
         print_json({"versions": [version.to_json() for version in found]})
         return
     if not found:
-        out.print("No versions yet. Make one with `dspex optimize`.")
+        of = f" of {program}" if program else ""
+        out.print(f"No versions{of} yet. Make one with `dspex optimize`.", markup=False)
         return
     table = Table("program", "version", "score", "baseline", "trials", "cost", "made")
     for version in found:
