@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from dspex_ray.evaluation import Evaluation, aevaluate, evaluate
     from dspex_ray.example import Example
-    from dspex_ray.optimization import Optimized, optimize
+    from dspex_ray.optimization import optimize
+    from dspex_ray.optimized import Optimized
     from dspex_ray.program import Program
     from dspex_ray.program_ref import load_program, program_from_state
     from dspex_ray.schema import Probability, Schema, field
@@ -57,7 +58,7 @@ _HOMES = {
     "InterruptedRunError": "dspex_ray.errors",
     "LMError": "dspex_ray.errors",
     "NothingToTuneError": "dspex_ray.errors",
-    "Optimized": "dspex_ray.optimization",
+    "Optimized": "dspex_ray.optimized",
     "OutputError": "dspex_ray.errors",
     "Probability": "dspex_ray.schema",
     "Program": "dspex_ray.program",

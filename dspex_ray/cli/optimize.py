@@ -9,8 +9,8 @@ import typer
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
-from dspex_ray.optimization import Optimized
 from dspex_ray.optimization import optimize as optimize_program
+from dspex_ray.optimized import Optimized
 from dspex_ray.program_ref import load_program
 from dspex_ray.store import open_store
 
@@ -71,5 +71,5 @@ def _show(result: Optimized, path: str) -> None:
     for name, value in result.program.values.items():
         out.print(f"  {name} = {value}", markup=False)
     out.print(f"Kept as version {result.version.number} of {path} (run {result.run_id}).", markup=False)
-    if result.score <= result.baseline:
+    if result.baseline is not None and result.score <= result.baseline:
         err.print("No candidate was better than the untuned program.", style="yellow")

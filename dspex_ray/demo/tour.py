@@ -25,7 +25,8 @@ from dspex_ray.demo.program import DATA, ShopRoute
 from dspex_ray.errors import DspexError
 from dspex_ray.evaluation import Evaluation, evaluate
 from dspex_ray.example import Example
-from dspex_ray.optimization import Optimized, optimize
+from dspex_ray.optimization import optimize
+from dspex_ray.optimized import Optimized
 from dspex_ray.program_worker import Predict
 from dspex_ray.serving.deployment import undeploy
 from dspex_ray.store import Store, open_store

@@ -23,7 +23,7 @@ from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.prices import Price
 from dspex_ray.lm.retry import Timing
 from dspex_ray.metrics import MetricError
-from dspex_ray.optimization import Optimized
+from dspex_ray.optimized import Optimized
 from dspex_ray.store import Store
 from dspex_ray.testing.model_faults import Faults, Weather
 from dspex_ray.testing.model_server import ModelServer

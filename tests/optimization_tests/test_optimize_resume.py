@@ -11,7 +11,7 @@ from dspex_coordination.sweep import SweepStore
 from dspex_ray import Program, optimize
 from dspex_ray.agent_system import AgentSystem
 from dspex_ray.errors import InterruptedRunError, UsageError
-from dspex_ray.optimization import Optimized
+from dspex_ray.optimized import Optimized
 from dspex_ray.store import Store
 
 Shop = tuple[type[Program], str]

@@ -1,0 +1,110 @@
+"""What an optimisation found: the best program, its scores, and the version it is kept as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dspex_agents import Clock
+from dspex_coordination.sweep import SweepResult, TrialSummary
+from dspex_ray.agent_system import AgentSystem, start_agent_system
+from dspex_ray.demos import DemoPool
+from dspex_ray.errors import DspexError
+from dspex_ray.intervals import interval
+from dspex_ray.program import Program
+from dspex_ray.search_plan import SearchPlan
+from dspex_ray.store import Store, Version
+
+if TYPE_CHECKING:
+    from dspex_ray.serving.endpoint import Endpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimized:
+    """What an optimisation found. `score` and its 95 % interval are the best candidate's on the validation rows.
+
+    `baseline` is the untuned program's score on the same rows, None if it could not be scored. `history` holds every
+    trial. Agents and endpoints started from here record their calls in `store` unless told otherwise.
+    """
+
+    program: Program
+    score: float
+    low: float
+    high: float
+    baseline: float | None
+    version: Version
+    cost_usd: float
+    run_id: str
+    history: tuple[TrialSummary, ...] = field(repr=False)
+    store: Store = field(repr=False)
+
+    def to_agent_system(self, **options: Any) -> AgentSystem:
+        """Start the optimised program's agents; see `start_agent_system` for the options."""
+        return start_agent_system(self.program, **{"version": str(self.version.number), "store": self.store, **options})
+
+    def deploy(self, **options: Any) -> Endpoint:
+        """Serve the optimised program over HTTP; see `dspex_ray.serving.deployment.deploy` for the options."""
+        return self.program.deploy(**{"version": str(self.version.number), "store": self.store, **options})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures and the version, without the trials."""
+        return {
+            "run_id": self.run_id,
+            "score": self.score,
+            "low": self.low,
+            "high": self.high,
+            "baseline": self.baseline,
+            "cost_usd": self.cost_usd,
+            "trials": len(self.history),
+            "failed_trials": sum(trial.failed is not None for trial in self.history),
+            "version": self.version.number,
+            "program": self.version.program,
+            "values": dict(self.program.values),
+        }
+
+
+def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock) -> Optimized:
+    """Save the best candidate's program as a version. Raises DspexError if no candidate could be scored."""
+    if result.best is None or result.best.mean is None:
+        reasons = sorted({trial.failed for trial in result.trials if trial.failed})
+        raise DspexError(
+            f"No candidate of run {result.run_id} could be scored: {'; '.join(reasons[:3]) or 'no trial finished'}."
+        )
+    best, baseline, score = result.best, result.trials[0], result.best.mean
+    program = _built(plan, best)
+    low, high = interval([one or 0.0 for one in best.scores])
+    spent = store.totals(run_id=result.run_id).cost_usd
+    facts = {
+        **plan.facts,
+        "score": score,
+        "low": low,
+        "high": high,
+        "baseline": baseline.mean,
+        "rows": len(best.scores),
+        "trials": len(result.trials),
+        "status": result.status,
+        "cost_usd": spent,
+    }
+    version = store.save_version(program.state(), facts, now=clock.now(), run_id=result.run_id)
+    return Optimized(
+        program=program,
+        score=score,
+        low=low,
+        high=high,
+        baseline=baseline.mean,
+        version=version,
+        cost_usd=spent,
+        run_id=result.run_id,
+        history=result.trials,
+        store=store,
+    )
+
+
+def _built(plan: SearchPlan, best: TrialSummary) -> Program:
+    """Return the program of a candidate with the demonstrations it needs and no others."""
+    program = plan.program.with_values(best.candidate.to_json())
+    chosen = [program.values[name] for name in program.space().names if name in program.space().demos]
+    if any(value["select"] == "nearest" for value in chosen):
+        return program.with_demo_pool(DemoPool(plan.train.examples))
+    ids = dict.fromkeys(id_ for value in chosen for id_ in value["ids"])
+    return program.with_demo_pool(DemoPool(plan.train.examples).subset(list(ids)))

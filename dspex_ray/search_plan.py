@@ -1,0 +1,151 @@
+"""From a request to a checked search: the space, the split data, the metric, and what identifies the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_coordination.errors import ResumeError, UnknownSweepError
+from dspex_coordination.optimizers import OPTIMIZERS
+from dspex_coordination.optimizers.base import SearchContext
+from dspex_coordination.space import Space
+from dspex_coordination.sweep import SweepStore
+from dspex_coordination.sweep.identity import configuration, require_same
+from dspex_ray.configuration import chosen_lm
+from dspex_ray.data import Dataset, load_data
+from dspex_ray.demos import DemoPool
+from dspex_ray.errors import NothingToTuneError, UnknownNameError, UsageError
+from dspex_ray.metrics import Metric, default_metric, resolve_metric
+from dspex_ray.program import Program
+from dspex_ray.search import Search
+from dspex_ray.store import Store
+
+_MAX_VALIDATION = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """What a caller asks `optimize` for; see there."""
+
+    program: Program
+    data: Any
+    metric: str | Metric | None = None
+    optimizer: str = "auto"
+    trials: int = 30
+    budget_usd: float | None = None
+    validation: Any = None
+    mapping: Mapping[str, str] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """A checked request for an optimisation: all that can be wrong with it has been found before anything runs."""
+
+    program: Program
+    train: Dataset
+    validation: Dataset
+    metric: Metric
+    search: Search
+    facts: Mapping[str, Any]
+    is_new: bool
+
+
+def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) -> SearchPlan:
+    """Check the request and split the data. Raises UsageError for whatever is wrong with it."""
+    program, space = request.program, checked_space(request)
+    name = choose_optimizer(request.optimizer, has_demos=bool(space.demos))
+    dataset, train, held = _data(request)
+    metric = default_metric(type(program), dataset) if request.metric is None else resolve_metric(request.metric)
+    pool = DemoPool(train.examples)
+    bound = space.bind(pool.ids, pool.labels)
+    context = SearchContext(bound, request.seed, request.trials, pool.ids, pool.labels, len(train), len(held))
+    described = {"model": _model_name(program), "metric": _metric_name(metric)}
+    search = Search(
+        run_id=run_id,
+        store=store,
+        optimizer=name,
+        context=context,
+        fingerprint=json.dumps({**_identity(program, train, held), **described}),
+        budget_usd=request.budget_usd,
+    )
+    if not is_new:
+        _require_same_search(search)
+    source = {"source": dataset.source, "rows": len(dataset), "fingerprint": dataset.fingerprint}
+    facts = {"optimizer": name, **described, "seed": request.seed, "data": source}
+    return SearchPlan(
+        program=program, train=train, validation=held, metric=metric, search=search, facts=facts, is_new=is_new
+    )
+
+
+def checked_space(request: SearchRequest) -> Space:
+    """Return the program's space. Raises UsageError for a request that cannot be searched whatever the data."""
+    program = request.program
+    if not isinstance(program, Program):
+        raise UsageError(f"optimize needs a program instance, such as Route(), got {program!r}.")
+    if request.trials < 1:
+        raise UsageError(f"trials must be at least 1, got {request.trials}.")
+    if request.budget_usd is not None and not request.budget_usd > 0:
+        raise UsageError(f"budget_usd must be above 0, got {request.budget_usd}.")
+    space = program.space()
+    if not len(space):
+        raise NothingToTuneError(
+            f"{program.path} declares no variable, so there is nothing to optimise. Add one, such as "
+            f"`demos = dspex.Demos(max=16)` or `temperature = dspex.Float(0.0, 1.5, default=0.2)`."
+        )
+    return space
+
+
+def _data(request: SearchRequest) -> tuple[Dataset, Dataset, Dataset]:
+    """Return all given rows, those to learn from, and those to choose by."""
+    dataset = load_data(request.data, type(request.program), mapping=request.mapping)
+    if request.validation is None:
+        return dataset, *dataset.split(request.seed, max_validation=_MAX_VALIDATION)
+    return dataset, dataset, load_data(request.validation, type(request.program), mapping=request.mapping)
+
+
+def _identity(program: Program, train: Dataset, held: Dataset) -> dict[str, Any]:
+    return {
+        "program": program.path,
+        "schema": [program.Input.model_json_schema(), program.Output.model_json_schema(), program.instruction],
+        "train": train.fingerprint,
+        "validation": held.fingerprint,
+    }
+
+
+def choose_optimizer(name: str, *, has_demos: bool) -> str:
+    """Return the optimizer of that name; `auto` means demonstrations where there are any to choose, else random."""
+    if name == "auto":
+        return "bootstrap" if has_demos else "random"
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, ["auto", *OPTIMIZERS])
+    return name
+
+
+def require_run(run_id: str, store: Store) -> None:
+    """Raise UsageError with near matches if the store has no run of this id."""
+    try:
+        SweepStore(store.database).load(run_id)
+    except UnknownSweepError as error:
+        raise UsageError(str(error)) from error
+
+
+def _require_same_search(search: Search) -> None:
+    """Raise UsageError, before any agent starts, if the recorded run searched something else."""
+    record = SweepStore(search.store.database).load(search.run_id)
+    try:
+        require_same(record, json.loads(search.fingerprint), configuration(search.context, search.optimizer))
+    except ResumeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _model_name(program: Program) -> str:
+    lm = chosen_lm(program.lm_name)
+    return lm if isinstance(lm, str) else lm.model
+
+
+def _metric_name(metric: Metric) -> str:
+    named = getattr(metric, "__qualname__", None)
+    return f"{metric.__module__}.{named}" if named else repr(metric)
