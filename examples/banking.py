@@ -10,6 +10,7 @@ attribute `columns` tells the data reader so, and no `--map` is needed:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import dspex_ray as dspex
@@ -98,7 +99,7 @@ Intent = Literal[
 class Route(dspex.Program):
     """Route a bank customer's message to the intent it expresses."""
 
-    columns: ClassVar[dict[str, str]] = {"message": "text", "intent": "category"}
+    columns: ClassVar[Mapping[str, str]] = {"message": "text", "intent": "category"}
     """The data column of each field. It is a default: it holds for a field only where the data has the named column, so
     a file with columns `message,intent` works too, and `--map field=column` overrides it."""
 

@@ -15,6 +15,7 @@ class BreakerOpenError(MessageError):
     """The breaker of this kind of work lets nothing through now; the work was not begun."""
 
     retryable = True
+    counts_as_failure = False
 
     def __init__(self, kind: str, retry_after_s: float) -> None:
         super().__init__(kind, retry_after_s)

@@ -19,6 +19,7 @@ from dspex_agents.errors import (
 )
 from dspex_agents.mailbox import Mailbox
 from dspex_agents.message import Cancel, Envelope, GetStatus, Pause, Reply, Resume
+from dspex_agents.progress import current_message_id
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_KEYS = 1024
@@ -145,6 +146,7 @@ class AgentCell:
     async def _run(self, envelope: Envelope) -> None:
         self._last_activity = self.context.clock.monotonic()
         exit_reason: str | None = None
+        named = current_message_id.set(envelope.id)
         try:
             async with asyncio.timeout(self._time_left(envelope)):
                 value = await self.agent.on_message(envelope.body)
@@ -164,9 +166,10 @@ class AgentCell:
             exit_reason = end.reason
             self._answer(envelope, error=AgentStoppedError(f"Agent {self.context.name!r} ended: {end.reason}."))
         except Exception as error:  # noqa: BLE001 - the actor boundary: the asker gets the agent's error, whatever it is
-            self._failed += 1
+            self._failed += getattr(error, "counts_as_failure", True)
             self._answer(envelope, error=self._failure(error))
         finally:
+            current_message_id.reset(named)
             self._last_activity = self.context.clock.monotonic()
             self._running.pop(envelope.id, None)
         if exit_reason is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 
 from dspex_agents.errors import MessageError, SpecError
 

@@ -31,6 +31,7 @@ from dspex_agents.cluster_probe import why_silent
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
 from dspex_agents.message import Reply, pack_envelope, unpack_envelope
+from dspex_agents.interrupts import interrupts_held
 from dspex_agents.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.root import SystemRoot, SystemSpec
 from dspex_agents.settings import Settings, apply_environment
@@ -250,14 +251,15 @@ def connect_cluster(address: str | None = None, *, num_cpus: int | None = None, 
             if named is not None:
                 raise
     apply_environment(_ENVIRONMENT)
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        **_INIT_OPTIONS,
-    )
-    _Connection.started_here = True
+    with interrupts_held():  # broken off, Ray leaves processes of the half-started cluster behind
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **_INIT_OPTIONS,
+        )
+        _Connection.started_here = True
     return _address()
 
 

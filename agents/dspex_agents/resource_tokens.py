@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dspex_agents.errors import MessageError, SpecError
 from dspex_agents.ids import IdSource
 
+_ROUNDING = 1e-9  # a share of the limit: ten tenths must fit into one
+
 
 class ResourceExhaustedError(MessageError):
     """Not enough of a resource is free. `holders` maps each owner to the amount it holds."""
@@ -62,22 +64,24 @@ class ResourceTokens:
             raise SpecError(f"resources: alert_share must be in (0, 1], got {alert_share}.")
         self.limits, self._ids, self._alert_share = dict(limits), ids, alert_share
         self._tokens: dict[str, ResourceToken] = {}
+        self._used = dict.fromkeys(self.limits, 0.0)
 
     def acquire(self, resource: str, amount: float, owner: str, now: float) -> ResourceToken:
         """Hand out a token. Raises ResourceExhaustedError, or SpecError for what can never be handed out."""
         limit = self._limit(resource)
         if not 0 < amount <= limit:
             raise SpecError(f"resource {resource!r}: an amount must be over 0 and at most {limit:g}, got {amount}.")
-        holders = self._holders(resource)
-        if math.fsum((*holders.values(), amount)) > limit:
-            raise ResourceExhaustedError(resource, amount, limit, holders)
+        if self._used[resource] + amount > limit * (1 + _ROUNDING):
+            raise ResourceExhaustedError(resource, amount, limit, self._holders(resource))
         token = ResourceToken(self._ids.new("token"), resource, amount, owner, now)
         self._tokens[token.id] = token
+        self._used[resource] += amount
         return token
 
     def release(self, token_id: str) -> bool:
         """Take a token back. False when it is not out (any more): its owner was found gone, or gave it back before."""
-        return self._tokens.pop(token_id, None) is not None
+        token = self._tokens.get(token_id)
+        return token is not None and bool(self._take_back([token]))
 
     def release_owner(self, owner: str) -> tuple[ResourceToken, ...]:
         """Take back everything that this owner holds."""
@@ -111,4 +115,5 @@ class ResourceTokens:
     def _take_back(self, tokens: list[ResourceToken]) -> tuple[ResourceToken, ...]:
         for token in tokens:
             del self._tokens[token.id]
+            self._used[token.resource] -= token.amount
         return tuple(tokens)

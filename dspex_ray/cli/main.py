@@ -75,11 +75,13 @@ def _run(arguments: list[str]) -> int:
         except InterruptedRunError as stopped:
             return _report(_resumable(stopped, arguments), type(stopped).__name__, EXIT_INTERRUPTED, as_json=as_json)
         except (KeyboardInterrupt, typer.Abort):
-            return _report("Interrupted.", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json=as_json)
+            code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a paragraph and a code
             if debug:
                 traceback.print_exc()
             return _report(_paragraph(error), type(error).__name__, _exit_code(error), as_json=as_json)
+        if code == EXIT_INTERRUPTED:  # typer, too, makes this of a KeyboardInterrupt
+            return _report("Interrupted; there is nothing to resume.", "KeyboardInterrupt", code, as_json=as_json)
     return code if isinstance(code, int) else EXIT_OK
 
 

@@ -37,7 +37,7 @@ class Session:
         return subprocess.Popen(
             [str(DSPEX), *words],
             cwd=self.folder,
-            env={**os.environ, MARK: self.mark},
+            env={**os.environ, MARK: self.mark, "RAY_ADDRESS": "local"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -74,7 +74,7 @@ def session(folder: Path) -> Iterator[Session]:
 
 
 def words_of(runtime: str, store: str) -> list[str]:
-    data = ["--data", "rows.csv", "--trials", "8", "--workers", "2", "--seed", "3"]
+    data = ["--data", "rows.csv", "--trials", "6", "--workers", "2", "--seed", "3"]
     return ["optimize", "shop:Slow", *data, "--runtime", runtime, "--store", store, "--json"]
 
 
@@ -151,6 +151,25 @@ def test_ctrl_c_on_ray_leaves_no_process_and_the_printed_command_goes_on_to_the_
     wait(lambda: not session.living(), 15.0, "the end of every process of the interrupted command")
     check_resumes(session, told, "ray")
     wait(lambda: not session.living(), 15.0, "the end of every process of the finished commands")
+
+
+def ray_is_starting(session: Session) -> bool:
+    return any("raylet" in words for words in session.living())
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(120)
+def test_ctrl_c_while_ray_is_starting_leaves_no_process_and_promises_no_resumption(
+    session: Session, wait: Wait
+) -> None:
+    process = session.start(words_of("ray", "early.db"))
+    wait(lambda: ray_is_starting(session) or process.poll() is not None, 60.0, "a raylet")
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert json.loads(out)["error"]["message"] == "Interrupted; there is nothing to resume."
+    assert "Traceback" not in err
+    wait(lambda: not session.living(), 15.0, "the end of every process of the interrupted command")
 
 
 @pytest.mark.ray

@@ -90,7 +90,7 @@ def test_a_pool_survives_json_and_leaves_its_index_behind_when_pickled() -> None
     pool = _pool()
     pool.select({"select": "nearest", "k": 1}, {"message": "euro"})
     assert DemoPool.from_json(pool.to_json()).examples == pool.examples
-    again = pickle.loads(pickle.dumps(pool))  # noqa: S301 - made here
+    again = pickle.loads(pickle.dumps(pool))
     assert again.examples == pool.examples
     assert again._index is None
     assert again.select({"select": "nearest", "k": 1}, {"message": "euro"}) == pool.select(

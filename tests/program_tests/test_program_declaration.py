@@ -184,7 +184,7 @@ def test_a_program_pickles_with_values_pool_and_model_name(route: type[Program])
     pool = DemoPool([make_example({"message": "x"}, {"intent": "cash"})])
     program = route().with_values({"temperature": 1.0}).with_demo_pool(pool).with_lm("embedded/nearest")
     program.with_values({"demos": {"select": "nearest", "k": 1}}).run(message="x")
-    again = pickle.loads(pickle.dumps(program))  # noqa: S301 - made here
+    again = pickle.loads(pickle.dumps(program))
     assert again.state() == program.state()
     assert again.run(message="which card") == program.run(message="which card")
 
