@@ -30,8 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from dspex_agents.cluster_probe import why_silent
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
 from dspex_agents.host import Host
-from dspex_agents.message import Reply, pack_envelope, unpack_envelope
 from dspex_agents.interrupts import interrupts_held
+from dspex_agents.message import Reply, pack_envelope, unpack_envelope
 from dspex_agents.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.root import SystemRoot, SystemSpec
 from dspex_agents.settings import Settings, apply_environment

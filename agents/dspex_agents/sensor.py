@@ -146,14 +146,21 @@ class SensorAgent(Agent):
         now = self.context.clock.now()
         if self._next_at is None or now < self._next_at:
             return None
-        following = self.next_after(self._next_at)
+        try:
+            self._next_at = self._following(self._next_at, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is: without a next time the sensor would be deaf
+            self._end(f"its schedule broke: {type(error).__name__}: {error}")
+        return await self._poll_once()
+
+    def _following(self, due: float, now: float) -> float | None:
+        """Return the first time after `now` in the schedule that has `due`, and count those missed between."""
+        following = self.next_after(due)
         for _ in range(_MAX_MISSED):
             if following is None or following > now:
-                break
+                return following
             self._missed += 1
             following = self.next_after(following)
-        self._next_at = self.next_after(now) if following is not None and following <= now else following
-        return await self._poll_once()
+        return self.next_after(now)
 
     async def _poll_once(self) -> int:
         self._polls += 1

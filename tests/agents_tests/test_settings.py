@@ -43,7 +43,7 @@ def test_a_secret_shows_neither_in_the_repr_nor_in_the_pickle(monkeypatch: pytes
     packed = pickle.dumps(settings)
     assert b"s3cret" not in packed
     monkeypatch.setenv("OPENAI_API_KEY", "of-the-other-process")
-    again = pickle.loads(packed)  # noqa: S301 - our own bytes
+    again = pickle.loads(packed)
     assert again == settings
     assert again.secret("OPENAI_API_KEY") == "of-the-other-process"
 

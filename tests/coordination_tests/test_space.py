@@ -30,7 +30,7 @@ def test_json_rebuilds_the_space_with_its_fingerprint(space: Space) -> None:
     again = Space.from_json(space.to_json())
     assert again == space
     assert again.fingerprint == space.fingerprint
-    assert pickle.loads(pickle.dumps(space)) == space  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(space)) == space
 
 
 @given(spaces, st.integers(0, 2**32))
@@ -95,7 +95,7 @@ def test_a_candidate_is_frozen_and_does_not_share_its_makers_lists() -> None:
         candidate.values["demos"] = 1  # type: ignore[index]
     with pytest.raises(AttributeError, match="frozen"):
         candidate.key = "x"
-    assert pickle.loads(pickle.dumps(candidate)) == candidate  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(candidate)) == candidate
 
 
 def test_a_candidate_of_something_that_is_no_json_is_refused() -> None:

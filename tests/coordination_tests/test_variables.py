@@ -71,7 +71,7 @@ def test_json_rebuilds_an_equal_variable(variable: Variable[Any]) -> None:
     again = Variable.from_json(named.to_json())
     assert again.to_json() == named.to_json()
     assert type(again) is type(named)
-    assert pickle.loads(pickle.dumps(named)) == named  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(named)) == named
 
 
 @given(variables, st.integers(1, 12))

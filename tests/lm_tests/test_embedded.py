@@ -159,5 +159,5 @@ def test_any_conversation_gets_an_answer_in_whole_texts(demos: list[tuple[str, s
 
 
 def test_it_pickles() -> None:
-    copy = pickle.loads(pickle.dumps(EmbeddedNearest()))  # noqa: S301 - our own bytes
+    copy = pickle.loads(pickle.dumps(EmbeddedNearest()))
     assert copy.answer(conversation(DEMOS, "card"), None) == DEMOS[0][1]

@@ -83,7 +83,7 @@ def test_only_the_last_texts_are_kept() -> None:
 def test_it_pickles_without_what_it_has_kept() -> None:
     ngrams = HashedNgrams(dim=32)
     ngrams.sparse("hello")
-    copy = pickle.loads(pickle.dumps(ngrams))  # noqa: S301 - our own bytes
+    copy = pickle.loads(pickle.dumps(ngrams))
     assert (copy.dim, len(copy._cache)) == (32, 0)
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_travel_is_refused_with_the_class_named() -> None:
 
 
 def test_a_parcel_survives_pickling_and_opens_to_an_equal_object() -> None:
-    parcel = pickle.loads(pickle.dumps(Parcel.of({"a": [1, 2]}, search_path=[])))  # noqa: S301 - our own
+    parcel = pickle.loads(pickle.dumps(Parcel.of({"a": [1, 2]}, search_path=[])))
     assert parcel.open() == {"a": [1, 2]}
     assert parcel.label == "builtins:dict"
 

@@ -148,7 +148,7 @@ class TestCalls:
 class TestSharing:
     def test_a_store_pickles_by_its_url(self, store: Store) -> None:
         store.record_calls([call("1")])
-        again = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
+        again = pickle.loads(pickle.dumps(store))
         assert again.totals().calls == 1
         again.database.close()
 
