@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of an issue's table. `bar` is the figure to hold and `holds` whether it does; None where there is none."""
+    """One line of a table. `bar` is the figure to hold and `holds` whether it does; None where there is none."""
 
     measure: str
     value: float
