@@ -52,6 +52,7 @@ def ray_head(folder: Path, **environment: str) -> Iterator[RayHead]:
     try:
         url = f"http://127.0.0.1:{dashboard}"
         await_dashboard(url, head, session / "start.log")
+        await_job_agent(url, env)
         yield RayHead(f"127.0.0.1:{port}", url, env)
     finally:
         head.send_signal(signal.SIGTERM)
@@ -74,6 +75,18 @@ def await_dashboard(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     raise RuntimeError(f"no dashboard at {url}: {log.read_text(errors='replace')[-2000:]}")
+
+
+def await_job_agent(url: str, env: dict[str, str]) -> None:
+    """Wait until the head takes jobs: its job agent registers some seconds after the dashboard answers."""
+    command = [str(BIN / "ray"), "job", "submit", "--address", url, "--no-wait", "--", "true"]
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the head takes no jobs: {done.stderr[-2000:]}")
 
 
 def end_processes_of(session: Path) -> None:
