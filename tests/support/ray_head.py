@@ -46,6 +46,9 @@ def ray_head(folder: Path, **environment: str) -> Iterator[RayHead]:
     env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
     port, dashboard = free_port(), free_port()
     command = [str(BIN / "ray"), "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=4"]
+    # another cluster on this machine holds the defaults of these, and an agent without its port takes no jobs
+    own_ports = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
+    command += [f"--{name}={free_port()}" for name in own_ports]
     command += ["--object-store-memory=150000000", f"--temp-dir={session}", "--disable-usage-stats", "--block"]
     log = (session / "start.log").open("wb")
     head = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
