@@ -3,7 +3,6 @@
 AgentSystemError                one root
 ├── SpecError                   a specification with a bad field (named)
 ├── StoreError                  the database cannot be used (locked, newer, not ours, unreachable)
-├── SettingsError               a setting that cannot be used
 ├── RuntimeUnavailableError     no runtime at the address (no Ray cluster, wrong token)
 ├── MessageError                a message that was not answered with a value
 │   ├── UnknownAgentError       no agent of that name in the system (near matches named)
@@ -31,10 +30,6 @@ class SpecError(AgentSystemError):
 
 class StoreError(AgentSystemError):
     """The database cannot be used: locked, newer than this program, not ours, or unreachable."""
-
-
-class SettingsError(AgentSystemError):
-    """A setting that cannot be used."""
 
 
 class RuntimeUnavailableError(AgentSystemError):
