@@ -200,6 +200,10 @@ class SystemRoot:
 
     def _start_nested(self, parent: _Supervisor, spec: SupervisorSpec, epoch: int, alive: dict[str, int]) -> None:
         nested = _Supervisor(SupervisorState(spec, self._rng), parent, epoch)
+        if (before := parent.nested.get(spec.id)) is not None:
+            nested.nested = dict(before.nested)
+            for id_, child in before.state.children.items():  # a rebuilt supervisor must not give an epoch twice
+                nested.state.children[id_].epoch = child.epoch
         parent.nested[spec.id] = nested
         self._start_supervisor(nested, alive)
 
