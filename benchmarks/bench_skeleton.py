@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 import dspex_ray as dspex
-from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster
+from dspex_agents.runtime.ray_runtime import connect_cluster, disconnect_cluster
 from dspex_ray.serving.deployment import undeploy
 
 BIN = Path(sys.executable).parent

@@ -223,7 +223,7 @@ def _start(spec: SystemSpec, runtime: RuntimeName, address: str | None) -> Syste
     try:
         if runtime == "in-process":
             return start_local_system(spec)
-        from dspex_agents.ray_runtime import connect_cluster, start_ray_system  # noqa: PLC0415 - ray costs a second
+        from dspex_agents.runtime.ray_runtime import connect_cluster, start_ray_system  # noqa: PLC0415 - ray costs a second
 
         connect_cluster(address)
         return start_ray_system(spec)

@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0, what: str
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
     """Start one local cluster with an isolated token, and fail if a system of a test still runs at the end."""
-    from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster  # noqa: PLC0415 - ray loads only here
+    from dspex_agents.runtime.ray_runtime import connect_cluster, disconnect_cluster  # noqa: PLC0415 - ray loads only here
 
     address = connect_cluster(num_cpus=8, join=False)
     yield address

@@ -1,7 +1,7 @@
 """Supervised actors on Ray: specifications, supervisors, mailboxes, light agents in host processes.
 
 Knows no program, no prompt and no optimizer. `import dspex_agents` does not import ray; the Ray runtime is
-`dspex_agents.ray_runtime`, the in-process one `dspex_agents.local_runtime`.
+`dspex_agents.runtime.ray_runtime`, the in-process one `dspex_agents.runtime.local_runtime`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dspex_agents.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from dspex_agents.action import (
+    from dspex_agents.actions.action import (
         Action,
         ActionError,
         ActionFailedError,
@@ -21,22 +21,16 @@ if TYPE_CHECKING:
         run_action,
         tool_definition,
     )
-    from dspex_agents.agent import Agent, AgentContext, AgentExit, AgentStatus, TreeNode
-    from dspex_agents.breaker import (
-        BreakerOpen,
-        BreakerOpenError,
-        Breakers,
-        BreakerSettings,
-        BreakerStatus,
-        CircuitBreaker,
-        Permit,
+    from dspex_agents.actions.instruction import (
+        ChainFailedError,
+        Instruction,
+        StepCompensation,
+        run_chain,
+        to_instructions,
     )
-    from dspex_agents.child_spec import Backoff, ChildSpec, SupervisorSpec
+    from dspex_agents.agent import Agent, AgentContext, AgentExit, AgentStatus, TreeNode
     from dspex_agents.clock import Clock, ManualClock, SystemClock
-    from dspex_agents.coordinator_agent import CancelPlan, CoordinatorAgent, GetProgress, RunPlan
-    from dspex_agents.cron_sensor import CronSensor, CronTimes
     from dspex_agents.database import Database, Migration
-    from dspex_agents.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
     from dspex_agents.errors import (
         AgentFailedError,
         AgentStoppedError,
@@ -51,29 +45,55 @@ if TYPE_CHECKING:
         SystemStoppedError,
         UnknownAgentError,
     )
-    from dspex_agents.health import Alert, Health, Thresholds
     from dspex_agents.ids import CountingIds, IdSource, RandomIds
-    from dspex_agents.instruction import ChainFailedError, Instruction, StepCompensation, run_chain, to_instructions
-    from dspex_agents.local_runtime import start_local_system
-    from dspex_agents.message import Priority
-    from dspex_agents.metric_sensor import MetricRule, MetricSensor, MetricWatch
-    from dspex_agents.monitor_agent import AcknowledgeAlert, GetAlerts, GetHealth, MonitorAgent, OpenAlert
-    from dspex_agents.payload_check import InvalidPayloadError, Problem
-    from dspex_agents.plan import Failure, Outcome, Plan, Work
-    from dspex_agents.progress import Progress, ProgressError, UnknownUnitError, report_progress
-    from dspex_agents.push_sensor import PushData, PushEvent, PushSensor
-    from dspex_agents.rate_limiter import RateLimitedError, RateLimiter, RateStatus
-    from dspex_agents.resilience import Guard, Resilience
-    from dspex_agents.resource_tokens import ResourceExhaustedError, ResourceToken, ResourceTokens, ResourceUsage
-    from dspex_agents.retry_policy import BudgetSettings, RetryBudget, RetryPolicies, RetryPolicy
-    from dspex_agents.root import SystemSpec
-    from dspex_agents.sensor import IntervalSensor, PollDue, PollNow, SensorAgent
+    from dspex_agents.messaging.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
+    from dspex_agents.messaging.message import Priority
+    from dspex_agents.roles.coordinator_agent import CancelPlan, CoordinatorAgent, GetProgress, RunPlan
+    from dspex_agents.roles.health import Alert, Health, Thresholds
+    from dspex_agents.roles.monitor_agent import AcknowledgeAlert, GetAlerts, GetHealth, MonitorAgent, OpenAlert
+    from dspex_agents.roles.payload_check import InvalidPayloadError, Problem
+    from dspex_agents.roles.plan import Failure, Outcome, Plan, Work
+    from dspex_agents.roles.progress import Progress, ProgressError, UnknownUnitError, report_progress
+    from dspex_agents.roles.resilience import Guard, Resilience
+    from dspex_agents.roles.task_agent import TaskAgent, Worker
+    from dspex_agents.roles.task_messages import (
+        CheckPayload,
+        GetFailedUnits,
+        GetMetrics,
+        GetProgressOf,
+        PurgeFailedUnits,
+        RedriveFailedUnits,
+        ResetBreakers,
+    )
+    from dspex_agents.runtime.local_runtime import start_local_system
+    from dspex_agents.runtime.system import System
+    from dspex_agents.sensors.cron_sensor import CronSensor, CronTimes
+    from dspex_agents.sensors.metric_sensor import MetricRule, MetricSensor, MetricWatch
+    from dspex_agents.sensors.push_sensor import PushData, PushEvent, PushSensor
+    from dspex_agents.sensors.sensor import IntervalSensor, PollDue, PollNow, SensorAgent
+    from dspex_agents.services.breaker import (
+        BreakerOpen,
+        BreakerOpenError,
+        Breakers,
+        BreakerSettings,
+        BreakerStatus,
+        CircuitBreaker,
+        Permit,
+    )
+    from dspex_agents.services.rate_limiter import RateLimitedError, RateLimiter, RateStatus
+    from dspex_agents.services.resource_tokens import (
+        ResourceExhaustedError,
+        ResourceToken,
+        ResourceTokens,
+        ResourceUsage,
+    )
+    from dspex_agents.services.retry_policy import BudgetSettings, RetryBudget, RetryPolicies, RetryPolicy
     from dspex_agents.settings import Settings
-    from dspex_agents.signal import Signal, SignalError
-    from dspex_agents.signal_bus import SignalBusAgent
-    from dspex_agents.signal_delivery import Subscription
-    from dspex_agents.signal_log import DeadSignal, LoggedSignal
-    from dspex_agents.signal_messages import (
+    from dspex_agents.signals.signal import Signal, SignalError
+    from dspex_agents.signals.signal_bus import SignalBusAgent
+    from dspex_agents.signals.signal_delivery import Subscription
+    from dspex_agents.signals.signal_log import DeadSignal, LoggedSignal
+    from dspex_agents.signals.signal_messages import (
         DeliverDue,
         DiscardDeadSignals,
         GetDeadSignals,
@@ -87,27 +107,18 @@ if TYPE_CHECKING:
         Subscribe,
         Unsubscribe,
     )
-    from dspex_agents.signal_router import PatternError, SignalRoute, SignalRouter
-    from dspex_agents.system import System
-    from dspex_agents.task_agent import TaskAgent, Worker
-    from dspex_agents.task_messages import (
-        CheckPayload,
-        GetFailedUnits,
-        GetMetrics,
-        GetProgressOf,
-        PurgeFailedUnits,
-        RedriveFailedUnits,
-        ResetBreakers,
-    )
+    from dspex_agents.signals.signal_router import PatternError, SignalRoute, SignalRouter
+    from dspex_agents.supervision.child_spec import Backoff, ChildSpec, SupervisorSpec
+    from dspex_agents.supervision.root import SystemSpec
 
 _HOMES = {
-    "AcknowledgeAlert": "dspex_agents.monitor_agent",
-    "Action": "dspex_agents.action",
-    "ActionError": "dspex_agents.action",
-    "ActionFailedError": "dspex_agents.action",
-    "ActionInputError": "dspex_agents.action",
-    "ActionOutputError": "dspex_agents.action",
-    "ActionTimeoutError": "dspex_agents.action",
+    "AcknowledgeAlert": "dspex_agents.roles.monitor_agent",
+    "Action": "dspex_agents.actions.action",
+    "ActionError": "dspex_agents.actions.action",
+    "ActionFailedError": "dspex_agents.actions.action",
+    "ActionInputError": "dspex_agents.actions.action",
+    "ActionOutputError": "dspex_agents.actions.action",
+    "ActionTimeoutError": "dspex_agents.actions.action",
     "Agent": "dspex_agents.agent",
     "AgentContext": "dspex_agents.agent",
     "AgentExit": "dspex_agents.agent",
@@ -115,127 +126,127 @@ _HOMES = {
     "AgentStatus": "dspex_agents.agent",
     "AgentStoppedError": "dspex_agents.errors",
     "AgentSystemError": "dspex_agents.errors",
-    "Alert": "dspex_agents.health",
-    "Backoff": "dspex_agents.child_spec",
-    "BreakerOpen": "dspex_agents.breaker",
-    "BreakerOpenError": "dspex_agents.breaker",
-    "BreakerSettings": "dspex_agents.breaker",
-    "BreakerStatus": "dspex_agents.breaker",
-    "Breakers": "dspex_agents.breaker",
-    "BudgetSettings": "dspex_agents.retry_policy",
-    "CancelPlan": "dspex_agents.coordinator_agent",
-    "ChainFailedError": "dspex_agents.instruction",
-    "CheckPayload": "dspex_agents.task_messages",
-    "ChildSpec": "dspex_agents.child_spec",
-    "CircuitBreaker": "dspex_agents.breaker",
+    "Alert": "dspex_agents.roles.health",
+    "Backoff": "dspex_agents.supervision.child_spec",
+    "BreakerOpen": "dspex_agents.services.breaker",
+    "BreakerOpenError": "dspex_agents.services.breaker",
+    "BreakerSettings": "dspex_agents.services.breaker",
+    "BreakerStatus": "dspex_agents.services.breaker",
+    "Breakers": "dspex_agents.services.breaker",
+    "BudgetSettings": "dspex_agents.services.retry_policy",
+    "CancelPlan": "dspex_agents.roles.coordinator_agent",
+    "ChainFailedError": "dspex_agents.actions.instruction",
+    "CheckPayload": "dspex_agents.roles.task_messages",
+    "ChildSpec": "dspex_agents.supervision.child_spec",
+    "CircuitBreaker": "dspex_agents.services.breaker",
     "Clock": "dspex_agents.clock",
-    "Compensation": "dspex_agents.action",
-    "CoordinatorAgent": "dspex_agents.coordinator_agent",
+    "Compensation": "dspex_agents.actions.action",
+    "CoordinatorAgent": "dspex_agents.roles.coordinator_agent",
     "CountingIds": "dspex_agents.ids",
-    "CronSensor": "dspex_agents.cron_sensor",
-    "CronTimes": "dspex_agents.cron_sensor",
+    "CronSensor": "dspex_agents.sensors.cron_sensor",
+    "CronTimes": "dspex_agents.sensors.cron_sensor",
     "Database": "dspex_agents.database",
-    "DeadLetter": "dspex_agents.dead_letters",
-    "DeadLetterFilter": "dspex_agents.dead_letters",
-    "DeadLetters": "dspex_agents.dead_letters",
-    "DeadSignal": "dspex_agents.signal_log",
+    "DeadLetter": "dspex_agents.messaging.dead_letters",
+    "DeadLetterFilter": "dspex_agents.messaging.dead_letters",
+    "DeadLetters": "dspex_agents.messaging.dead_letters",
+    "DeadSignal": "dspex_agents.signals.signal_log",
     "DeadlineExceededError": "dspex_agents.errors",
-    "DeliverDue": "dspex_agents.signal_messages",
-    "DiscardDeadSignals": "dspex_agents.signal_messages",
-    "Failure": "dspex_agents.plan",
-    "FieldProblem": "dspex_agents.action",
-    "GetAlerts": "dspex_agents.monitor_agent",
-    "GetDeadSignals": "dspex_agents.signal_messages",
-    "GetFailedUnits": "dspex_agents.task_messages",
-    "GetHealth": "dspex_agents.monitor_agent",
-    "GetMetrics": "dspex_agents.task_messages",
-    "GetProgress": "dspex_agents.coordinator_agent",
-    "GetProgressOf": "dspex_agents.task_messages",
-    "Guard": "dspex_agents.resilience",
-    "Health": "dspex_agents.health",
+    "DeliverDue": "dspex_agents.signals.signal_messages",
+    "DiscardDeadSignals": "dspex_agents.signals.signal_messages",
+    "Failure": "dspex_agents.roles.plan",
+    "FieldProblem": "dspex_agents.actions.action",
+    "GetAlerts": "dspex_agents.roles.monitor_agent",
+    "GetDeadSignals": "dspex_agents.signals.signal_messages",
+    "GetFailedUnits": "dspex_agents.roles.task_messages",
+    "GetHealth": "dspex_agents.roles.monitor_agent",
+    "GetMetrics": "dspex_agents.roles.task_messages",
+    "GetProgress": "dspex_agents.roles.coordinator_agent",
+    "GetProgressOf": "dspex_agents.roles.task_messages",
+    "Guard": "dspex_agents.roles.resilience",
+    "Health": "dspex_agents.roles.health",
     "IdSource": "dspex_agents.ids",
-    "Instruction": "dspex_agents.instruction",
-    "IntervalSensor": "dspex_agents.sensor",
-    "InvalidPayloadError": "dspex_agents.payload_check",
-    "LoggedSignal": "dspex_agents.signal_log",
+    "Instruction": "dspex_agents.actions.instruction",
+    "IntervalSensor": "dspex_agents.sensors.sensor",
+    "InvalidPayloadError": "dspex_agents.roles.payload_check",
+    "LoggedSignal": "dspex_agents.signals.signal_log",
     "MailboxFullError": "dspex_agents.errors",
     "ManualClock": "dspex_agents.clock",
     "MessageError": "dspex_agents.errors",
-    "MetricRule": "dspex_agents.metric_sensor",
-    "MetricSensor": "dspex_agents.metric_sensor",
-    "MetricWatch": "dspex_agents.metric_sensor",
+    "MetricRule": "dspex_agents.sensors.metric_sensor",
+    "MetricSensor": "dspex_agents.sensors.metric_sensor",
+    "MetricWatch": "dspex_agents.sensors.metric_sensor",
     "Migration": "dspex_agents.database",
-    "MonitorAgent": "dspex_agents.monitor_agent",
-    "OpenAlert": "dspex_agents.monitor_agent",
-    "Outcome": "dspex_agents.plan",
+    "MonitorAgent": "dspex_agents.roles.monitor_agent",
+    "OpenAlert": "dspex_agents.roles.monitor_agent",
+    "Outcome": "dspex_agents.roles.plan",
     "OutcomeUnknownError": "dspex_agents.errors",
-    "PatternError": "dspex_agents.signal_router",
-    "Permit": "dspex_agents.breaker",
-    "Plan": "dspex_agents.plan",
-    "PollDue": "dspex_agents.sensor",
-    "PollNow": "dspex_agents.sensor",
-    "Priority": "dspex_agents.message",
-    "Problem": "dspex_agents.payload_check",
-    "Progress": "dspex_agents.progress",
-    "ProgressError": "dspex_agents.progress",
-    "PruneLog": "dspex_agents.signal_messages",
-    "Publish": "dspex_agents.signal_messages",
-    "PublishReceipt": "dspex_agents.signal_messages",
-    "PurgeFailedUnits": "dspex_agents.task_messages",
-    "PushData": "dspex_agents.push_sensor",
-    "PushEvent": "dspex_agents.push_sensor",
-    "PushSensor": "dspex_agents.push_sensor",
+    "PatternError": "dspex_agents.signals.signal_router",
+    "Permit": "dspex_agents.services.breaker",
+    "Plan": "dspex_agents.roles.plan",
+    "PollDue": "dspex_agents.sensors.sensor",
+    "PollNow": "dspex_agents.sensors.sensor",
+    "Priority": "dspex_agents.messaging.message",
+    "Problem": "dspex_agents.roles.payload_check",
+    "Progress": "dspex_agents.roles.progress",
+    "ProgressError": "dspex_agents.roles.progress",
+    "PruneLog": "dspex_agents.signals.signal_messages",
+    "Publish": "dspex_agents.signals.signal_messages",
+    "PublishReceipt": "dspex_agents.signals.signal_messages",
+    "PurgeFailedUnits": "dspex_agents.roles.task_messages",
+    "PushData": "dspex_agents.sensors.push_sensor",
+    "PushEvent": "dspex_agents.sensors.push_sensor",
+    "PushSensor": "dspex_agents.sensors.push_sensor",
     "RandomIds": "dspex_agents.ids",
-    "RateLimitedError": "dspex_agents.rate_limiter",
-    "RateLimiter": "dspex_agents.rate_limiter",
-    "RateStatus": "dspex_agents.rate_limiter",
-    "RedriveDeadSignals": "dspex_agents.signal_messages",
-    "RedriveFailedUnits": "dspex_agents.task_messages",
-    "Replay": "dspex_agents.signal_messages",
-    "ReplayPage": "dspex_agents.signal_messages",
-    "ResetBreakers": "dspex_agents.task_messages",
-    "Resilience": "dspex_agents.resilience",
-    "ResourceExhaustedError": "dspex_agents.resource_tokens",
-    "ResourceToken": "dspex_agents.resource_tokens",
-    "ResourceTokens": "dspex_agents.resource_tokens",
-    "ResourceUsage": "dspex_agents.resource_tokens",
-    "RetryBudget": "dspex_agents.retry_policy",
-    "RetryPolicies": "dspex_agents.retry_policy",
-    "RetryPolicy": "dspex_agents.retry_policy",
-    "RunPlan": "dspex_agents.coordinator_agent",
+    "RateLimitedError": "dspex_agents.services.rate_limiter",
+    "RateLimiter": "dspex_agents.services.rate_limiter",
+    "RateStatus": "dspex_agents.services.rate_limiter",
+    "RedriveDeadSignals": "dspex_agents.signals.signal_messages",
+    "RedriveFailedUnits": "dspex_agents.roles.task_messages",
+    "Replay": "dspex_agents.signals.signal_messages",
+    "ReplayPage": "dspex_agents.signals.signal_messages",
+    "ResetBreakers": "dspex_agents.roles.task_messages",
+    "Resilience": "dspex_agents.roles.resilience",
+    "ResourceExhaustedError": "dspex_agents.services.resource_tokens",
+    "ResourceToken": "dspex_agents.services.resource_tokens",
+    "ResourceTokens": "dspex_agents.services.resource_tokens",
+    "ResourceUsage": "dspex_agents.services.resource_tokens",
+    "RetryBudget": "dspex_agents.services.retry_policy",
+    "RetryPolicies": "dspex_agents.services.retry_policy",
+    "RetryPolicy": "dspex_agents.services.retry_policy",
+    "RunPlan": "dspex_agents.roles.coordinator_agent",
     "RuntimeUnavailableError": "dspex_agents.errors",
-    "SensorAgent": "dspex_agents.sensor",
+    "SensorAgent": "dspex_agents.sensors.sensor",
     "Settings": "dspex_agents.settings",
-    "Signal": "dspex_agents.signal",
-    "SignalBusAgent": "dspex_agents.signal_bus",
-    "SignalDelivery": "dspex_agents.signal_messages",
-    "SignalError": "dspex_agents.signal",
-    "SignalRoute": "dspex_agents.signal_router",
-    "SignalRouter": "dspex_agents.signal_router",
+    "Signal": "dspex_agents.signals.signal",
+    "SignalBusAgent": "dspex_agents.signals.signal_bus",
+    "SignalDelivery": "dspex_agents.signals.signal_messages",
+    "SignalError": "dspex_agents.signals.signal",
+    "SignalRoute": "dspex_agents.signals.signal_router",
+    "SignalRouter": "dspex_agents.signals.signal_router",
     "SpecError": "dspex_agents.errors",
-    "StepCompensation": "dspex_agents.instruction",
+    "StepCompensation": "dspex_agents.actions.instruction",
     "StoreError": "dspex_agents.errors",
-    "Subscribe": "dspex_agents.signal_messages",
-    "Subscription": "dspex_agents.signal_delivery",
-    "SupervisorSpec": "dspex_agents.child_spec",
-    "System": "dspex_agents.system",
+    "Subscribe": "dspex_agents.signals.signal_messages",
+    "Subscription": "dspex_agents.signals.signal_delivery",
+    "SupervisorSpec": "dspex_agents.supervision.child_spec",
+    "System": "dspex_agents.runtime.system",
     "SystemClock": "dspex_agents.clock",
-    "SystemSpec": "dspex_agents.root",
+    "SystemSpec": "dspex_agents.supervision.root",
     "SystemStoppedError": "dspex_agents.errors",
-    "TaskAgent": "dspex_agents.task_agent",
-    "Thresholds": "dspex_agents.health",
+    "TaskAgent": "dspex_agents.roles.task_agent",
+    "Thresholds": "dspex_agents.roles.health",
     "TreeNode": "dspex_agents.agent",
     "UnknownAgentError": "dspex_agents.errors",
-    "UnknownUnitError": "dspex_agents.progress",
-    "Unsubscribe": "dspex_agents.signal_messages",
-    "Work": "dspex_agents.plan",
-    "Worker": "dspex_agents.task_agent",
-    "report_progress": "dspex_agents.progress",
-    "run_action": "dspex_agents.action",
-    "run_chain": "dspex_agents.instruction",
-    "start_local_system": "dspex_agents.local_runtime",
-    "to_instructions": "dspex_agents.instruction",
-    "tool_definition": "dspex_agents.action",
+    "UnknownUnitError": "dspex_agents.roles.progress",
+    "Unsubscribe": "dspex_agents.signals.signal_messages",
+    "Work": "dspex_agents.roles.plan",
+    "Worker": "dspex_agents.roles.task_agent",
+    "report_progress": "dspex_agents.roles.progress",
+    "run_action": "dspex_agents.actions.action",
+    "run_chain": "dspex_agents.actions.instruction",
+    "start_local_system": "dspex_agents.runtime.local_runtime",
+    "to_instructions": "dspex_agents.actions.instruction",
+    "tool_definition": "dspex_agents.actions.action",
 }
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from dspex_agents.clock import Clock
-from dspex_agents.mailbox import Overflow
-from dspex_agents.message import Priority
+from dspex_agents.messaging.mailbox import Overflow
+from dspex_agents.messaging.message import Priority
 
 
 class AgentExit(Exception):  # noqa: N818 - an end, not always an error: "normal" is one of its reasons

@@ -15,7 +15,7 @@ def cluster(address: str | None, *, may_start: bool) -> Iterator[str]:
 
     Yields its address. Raises ClusterError when there is none.
     """
-    from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster, join_cluster  # noqa: PLC0415 - loads ray
+    from dspex_agents.runtime.ray_runtime import connect_cluster, disconnect_cluster, join_cluster  # noqa: PLC0415 - loads ray
 
     try:
         found = connect_cluster(address) if may_start else join_cluster(address)

@@ -45,7 +45,7 @@ def deploy(
     loopback(host)
     resolve_lm(loaded.lm_name)
     with cluster(address, may_start=True):
-        from dspex_agents.ray_runtime import started_here  # noqa: PLC0415 - loads ray
+        from dspex_agents.runtime.ray_runtime import started_here  # noqa: PLC0415 - loads ray
         from dspex_ray.serving.deployment import undeploy  # noqa: PLC0415 - loads Ray Serve
 
         endpoint = loaded.deploy(name=name, version=label, host=host, port=port, replicas=bounds, store=kept)

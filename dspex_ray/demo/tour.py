@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from dspex_agents import AgentSystemError, TreeNode
-from dspex_agents.ray_runtime import connect_cluster, disconnect_cluster
+from dspex_agents.runtime.ray_runtime import connect_cluster, disconnect_cluster
 from dspex_ray.agent_system import AgentSystem
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.demo.program import DATA, ShopRoute

@@ -16,7 +16,7 @@ from dspex_agents import (
     System,
     SystemSpec,
 )
-from dspex_agents.ray_runtime import connect_cluster, find_ray_system, start_ray_system
+from dspex_agents.runtime.ray_runtime import connect_cluster, find_ray_system, start_ray_system
 from dspex_ray.call_buffer import Row
 from dspex_ray.errors import ClusterError
 from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls

@@ -31,7 +31,7 @@ from dspex_agents import (
     UnknownAgentError,
 )
 from dspex_agents.errors import AgentStoppedError
-from dspex_agents.message import Cancel
+from dspex_agents.messaging.message import Cancel
 
 Start = Callable[..., System]
 _names = itertools.count(1)

@@ -145,7 +145,7 @@ def test_a_timeout_tells_action_time_and_fields_but_no_values_and_is_undone() ->
 
 
 def test_an_action_that_ignores_its_cancellation_is_told_to_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dspex_agents.action._LAST_WORDS_S", 0.01)
+    monkeypatch.setattr("dspex_agents.actions.action._LAST_WORDS_S", 0.01)
 
     async def attempt() -> ActionTimeoutError:
         release = asyncio.Event()

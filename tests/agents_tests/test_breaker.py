@@ -9,8 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from dspex_agents.breaker import BreakerOpen, BreakerOpenError, Breakers, BreakerSettings, CircuitBreaker, Permit
 from dspex_agents.errors import SpecError
+from dspex_agents.services.breaker import (
+    BreakerOpen,
+    BreakerOpenError,
+    Breakers,
+    BreakerSettings,
+    CircuitBreaker,
+    Permit,
+)
 
 SMALL = BreakerSettings(failure_threshold=2, success_threshold=2, reset_s=10.0)
 

@@ -24,7 +24,7 @@ from dspex_agents import (
     Work,
     start_local_system,
 )
-from dspex_agents.plan_run import PlanStalledError
+from dspex_agents.roles.plan_run import PlanStalledError
 
 
 class Counted(SumOfSquares):

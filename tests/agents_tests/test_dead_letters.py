@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dspex_agents import CountingIds
-from dspex_agents.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
 from dspex_agents.errors import SpecError
+from dspex_agents.messaging.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
 
 
 def three() -> DeadLetters:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dspex_agents.agent import AgentStatus, TreeNode
-from dspex_agents.health import Alert, Thresholds, assess
-from dspex_agents.monitor_agent import OpenAlert, update_alerts
+from dspex_agents.roles.health import Alert, Thresholds, assess
+from dspex_agents.roles.monitor_agent import OpenAlert, update_alerts
 
 
 def up(id_: str, *, handled: int = 0, failed: int = 0, mailbox: int = 0, memory: int = 0) -> TreeNode:

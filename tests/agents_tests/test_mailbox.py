@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dspex_agents.errors import SpecError
-from dspex_agents.mailbox import Mailbox
-from dspex_agents.message import Envelope, Priority
+from dspex_agents.messaging.mailbox import Mailbox
+from dspex_agents.messaging.message import Envelope, Priority
 
 
 def envelope(number: int, priority: Priority = Priority.NORMAL) -> Envelope:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dspex_agents import AgentFailedError, DeadlineExceededError, ManualClock, Outcome, SystemStoppedError, Work
 from dspex_agents.agent import AgentContext
-from dspex_agents.plan_run import PlanRun, PlanStalledError, choose_member
+from dspex_agents.roles.plan_run import PlanRun, PlanStalledError, choose_member
 
 Answer = Callable[[str, Any, str], Awaitable[Any]]
 

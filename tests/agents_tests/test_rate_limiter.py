@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspex_agents.errors import SpecError
-from dspex_agents.rate_limiter import RateLimitedError, RateLimiter, RateStatus
+from dspex_agents.services.rate_limiter import RateLimitedError, RateLimiter, RateStatus
 
 
 def passes(limiter: RateLimiter, identifier: str, now: float, amount: int = 1) -> bool:

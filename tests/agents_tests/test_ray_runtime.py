@@ -15,7 +15,7 @@ import pytest
 from runtime_contract import RuntimeContract, Start, echo, spec_of
 
 from dspex_agents import RuntimeUnavailableError, SpecError, System, SystemSpec, SystemStoppedError
-from dspex_agents.ray_runtime import find_ray_system, start_ray_system
+from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
 
 pytestmark = pytest.mark.ray
 
@@ -96,7 +96,7 @@ class TestRootDeath:
             import sys, time
             sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]!r}
             from runtime_contract import echo, spec_of
-            from dspex_agents.ray_runtime import connect_cluster, start_ray_system
+            from dspex_agents.runtime.ray_runtime import connect_cluster, start_ray_system
             connect_cluster({ray_cluster!r})
             system = start_ray_system(spec_of(echo("orphan-a", isolation="own"), echo("orphan-b")))
             print(system.ask("orphan-a", "pid"), system.ask("orphan-b", "pid"), flush=True)

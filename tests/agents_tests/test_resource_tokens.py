@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dspex_agents import CountingIds
 from dspex_agents.errors import SpecError
-from dspex_agents.resource_tokens import ResourceExhaustedError, ResourceTokens
+from dspex_agents.services.resource_tokens import ResourceExhaustedError, ResourceTokens
 
 
 def tokens(**limits: float) -> ResourceTokens:

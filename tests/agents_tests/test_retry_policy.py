@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspex_agents.errors import SpecError
-from dspex_agents.retry_policy import (
+from dspex_agents.services.retry_policy import (
     EXPONENTIAL,
     FIXED,
     IMMEDIATE,

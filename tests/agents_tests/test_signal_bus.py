@@ -44,7 +44,7 @@ from dspex_agents import (
     Unsubscribe,
     start_local_system,
 )
-from dspex_agents.signal_delivery import Delivery, DeliveryQueue
+from dspex_agents.signals.signal_delivery import Delivery, DeliveryQueue
 
 Start = Callable[..., System]
 STEADY = Backoff(initial_s=10.0, factor=2.0, max_s=60.0, jitter=0.0)
@@ -381,7 +381,7 @@ def test_a_store_that_breaks_in_a_delivery_ends_the_bus_and_its_supervisor_resta
             raise StoreError("the disk is full")
         genuine(*args)
 
-    from dspex_agents.signal_log import SignalLog  # noqa: PLC0415 - its method is replaced
+    from dspex_agents.signals.signal_log import SignalLog  # noqa: PLC0415 - its method is replaced
 
     genuine = SignalLog.acknowledge
     monkeypatch.setattr(SignalLog, "acknowledge", acknowledge)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspex_agents.agent import Agent
-from dspex_agents.child_spec import Backoff, ChildSpec, SupervisorSpec
 from dspex_agents.errors import SpecError
-from dspex_agents.supervisor_state import (
+from dspex_agents.supervision.child_spec import Backoff, ChildSpec, SupervisorSpec
+from dspex_agents.supervision.supervisor_state import (
     ChildExited,
     ChildStarted,
     ChildStartFailed,

@@ -45,10 +45,10 @@ from dspex_agents import (
     report_progress,
     start_local_system,
 )
-from dspex_agents.message import Pause
-from dspex_agents.progress import current_message_id
-from dspex_agents.retry_policy import IMMEDIATE
-from dspex_agents.task_agent import kind_of
+from dspex_agents.messaging.message import Pause
+from dspex_agents.roles.progress import current_message_id
+from dspex_agents.roles.task_agent import kind_of
+from dspex_agents.services.retry_policy import IMMEDIATE
 
 SMALL = BreakerSettings(failure_threshold=2, success_threshold=1, reset_s=10.0)
 Wait = Callable[..., None]

@@ -13,7 +13,7 @@ import pytest
 
 from dspex_agents.clock import ManualClock
 from dspex_agents.database import Database
-from dspex_agents.plan import Outcome, Work
+from dspex_agents.roles.plan import Outcome, Work
 from dspex_coordination import (
     Bool,
     Demos,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dspex_agents.plan import Failure, Outcome, Plan, Work
+from dspex_agents.roles.plan import Failure, Outcome, Plan, Work
 from dspex_coordination import (
     Ask,
     Candidate,

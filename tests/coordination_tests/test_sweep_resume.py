@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from dspex_agents.database import Database
-from dspex_agents.plan import Failure, Outcome, Work
+from dspex_agents.roles.plan import Failure, Outcome, Work
 from dspex_coordination import (
     Bool,
     BootstrapDemos,

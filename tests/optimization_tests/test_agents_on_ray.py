@@ -95,7 +95,7 @@ def test_a_program_written_in_a_script_runs_as_agents_and_behind_http(ray_cluste
             f"""
             import json, urllib.request
             import dspex_ray as dspex
-            from dspex_agents.ray_runtime import connect_cluster
+            from dspex_agents.runtime.ray_runtime import connect_cluster
             from dspex_ray.serving.deployment import undeploy
 
             class LoudError(dspex.DspexError):

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.plan import Failure, Outcome, Work
+from dspex_agents.roles.plan import Failure, Outcome, Work
 from dspex_coordination.errors import OptimizerError, SpaceError, SweepError
 from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext
 from dspex_coordination.sweep import identity, journal

@@ -1,0 +1,1 @@
+"""Actions with schemas, and chains of them."""

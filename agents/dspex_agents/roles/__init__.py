@@ -1,0 +1,1 @@
+"""Ready agents: task, coordinator, monitor, and what they are made of."""

@@ -1,0 +1,1 @@
+"""Where agents run: hosts, cells, and the in-process and Ray runtimes behind one contract."""

@@ -1,0 +1,1 @@
+"""Supervised sources of signals."""

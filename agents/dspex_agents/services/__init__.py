@@ -1,0 +1,1 @@
+"""Guards and shared goods: breakers, retries, limits, resources."""

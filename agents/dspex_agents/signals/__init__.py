@@ -1,0 +1,1 @@
+"""CloudEvents signals: routing, the durable bus, replay."""

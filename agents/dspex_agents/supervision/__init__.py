@@ -1,0 +1,1 @@
+"""How a tree of agents is specified, started, restarted and placed."""
