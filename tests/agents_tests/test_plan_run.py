@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspex_agents import AgentFailedError, DeadlineExceededError, ManualClock, Outcome, SystemStoppedError, Work
-from dspex_agents.agent import AgentContext
 from dspex_agents.roles.plan_run import PlanRun, PlanStalledError, choose_member
+from dspex_agents.testing import LoneHost
 
 Answer = Callable[[str, Any, str], Awaitable[Any]]
 
@@ -66,7 +66,7 @@ def drive(plan: Any, answer: Answer, *, members: Sequence[str] = ("a", "b"), roo
         return await answer(to, body, key)
 
     async def scenario() -> Any:
-        context = AgentContext("coordinator", 1, ManualClock(5.0), ask, None)
+        context = LoneHost(ManualClock(5.0), ask=ask).context("coordinator")
         with ThreadPoolExecutor(max_workers=1) as thread:
             run = PlanRun("r", plan, thread, context, members=members, room=room, attempts=attempts, work_timeout_s=9.0)
             async with asyncio.timeout(10):

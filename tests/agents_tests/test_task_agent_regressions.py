@@ -49,6 +49,7 @@ from dspex_agents.messaging.message import Pause
 from dspex_agents.roles.progress import current_message_id
 from dspex_agents.roles.task_agent import kind_of
 from dspex_agents.services.retry_policy import IMMEDIATE
+from dspex_agents.testing import LoneHost
 
 SMALL = BreakerSettings(failure_threshold=2, success_threshold=1, reset_s=10.0)
 Wait = Callable[..., None]
@@ -366,7 +367,7 @@ def test_a_breaker_that_opens_between_retries_ends_them_with_the_error_itself(ri
 def test_a_cancelled_trial_leaves_room_for_the_next() -> None:
     clock, gates = ManualClock(), {}
     agent = TaskAgent(Gated, {"log": [], "gates": gates}, resilience=Resilience(breaker=SMALL))
-    agent.context = AgentContext("t", 1, clock, None, None)
+    agent.context = LoneHost(clock).context("t")
 
     class Waits(str):
         __slots__ = ()
@@ -396,7 +397,7 @@ def test_an_agent_that_ends_itself_is_no_failure_and_not_tried_again() -> None:
     everything = RetryPolicies(table=((Exception, IMMEDIATE),))
     breaker = BreakerSettings(failure_threshold=1)
     agent = TaskAgent(Gated, {"log": log}, resilience=Resilience(breaker=breaker, retries=everything, dead_letters=1))
-    agent.context = AgentContext("t", 1, ManualClock(), None, None)
+    agent.context = LoneHost(ManualClock()).context("t")
     with pytest.raises(AgentExit, match="enough"):
         asyncio.run(agent.on_message(AgentExit("enough")))
     details = agent.details()
@@ -441,7 +442,7 @@ def test_progress_goes_by_the_id_of_the_message_where_the_deliverer_names_it() -
             return agent._board.of("m-7").share
 
     agent = TaskAgent(Asks, {"log": []})
-    agent.context = AgentContext("t", 1, ManualClock(), None, None)
+    agent.context = LoneHost(ManualClock()).context("t")
 
     async def deliver() -> Any:
         current_message_id.set("m-7")
@@ -506,7 +507,7 @@ def test_a_validate_that_returns_no_problems_list_is_told_so(answer: Any, told: 
             return answer
 
     agent = TaskAgent(Odd, {"log": []})
-    agent.context = AgentContext("t", 1, ManualClock(), None, None)
+    agent.context = LoneHost(ManualClock()).context("t")
     with pytest.raises(SpecError, match=told):
         asyncio.run(agent.on_message(1))
 
@@ -591,7 +592,7 @@ def test_an_agent_that_cannot_pause_itself_still_answers_with_the_error(caplog: 
         raise DeadlineExceededError("no answer")
 
     agent = TaskAgent(Gated, {"log": []}, resilience=Resilience(auto_pause_after=1))
-    agent.context = AgentContext("t", 1, ManualClock(), ask, None)
+    agent.context = LoneHost(ManualClock(), ask=ask).context("t")
     with pytest.raises(ValueError, match="odd"):
         asyncio.run(agent.on_message(ValueError("odd")))
     assert asked == [("t", Pause("1 failures in a row, the last one ValueError: odd"), True)]

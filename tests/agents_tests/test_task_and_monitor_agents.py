@@ -23,6 +23,7 @@ from dspex_agents import (
     UnknownAgentError,
     start_local_system,
 )
+from dspex_agents.testing import LoneHost
 
 
 class Timed:
@@ -47,7 +48,7 @@ class Timed:
 def test_a_task_agent_counts_what_it_did_how_long_it_took_and_what_failed() -> None:
     clock, events = ManualClock(100.0), []
     agent = TaskAgent(Timed, {"clock": clock, "events": events}, concurrency=3, mailbox_size=7)
-    agent.context = AgentContext("t", 1, clock, None, None)
+    agent.context = LoneHost(clock).context("t")
     assert (agent.concurrency, agent.mailbox_size) == (3, 7)
     assert agent.details() == {
         "done": 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypedDict
 
 from dspex_agents.errors import MessageError
 
@@ -17,6 +17,30 @@ class Priority(IntEnum):
     LOW = 2
 
 
+class AskOptions(TypedDict, total=False):
+    """How a question is asked. Times are seconds.
+
+    The answer is awaited for `timeout_s` (30). A `control` message passes all others and never waits in the mailbox.
+    Messages of one `key` are handled once by one incarnation and share the answer. `retry_safe` says that the agent
+    may handle it twice: then it is sent again when a process dies with it in flight. It waits `delay_s` first.
+    """
+
+    timeout_s: float
+    priority: Priority
+    control: bool
+    key: str | None
+    retry_safe: bool
+    delay_s: float
+
+
+class TellOptions(TypedDict, total=False):
+    """How a message without an answer is sent. Not handled within `timeout_s` seconds, it is a dead letter."""
+
+    priority: Priority
+    delay_s: float
+    timeout_s: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A message on its way.
@@ -24,6 +48,7 @@ class Envelope:
     `epoch` is the incarnation of the agent that the sender knows; another one answers "stale" without looking at the
     body. `deadline_at` is in seconds since the epoch, so that it means the same in every process. Two envelopes of one
     `key` are handled once by one incarnation and share the answer. A `control` message never waits in the mailbox.
+    One with `not_before` (seconds since the epoch) waits in the mailbox until then.
     """
 
     to: str
@@ -35,6 +60,7 @@ class Envelope:
     deadline_at: float | None = None
     key: str | None = None
     sender: str = ""
+    not_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +107,22 @@ class Cancel:
     """Control: end the message of this id, waiting or running; its asker gets an error."""
 
     message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetMailbox:
+    """Control: answer with the messages that wait, next first, at most `limit`, as a tuple of `WaitingMessage`."""
+
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """One message that waits: its sender, and the start of its body's text. Times are seconds since the epoch."""
+
+    id: str
+    sender: str
+    priority: str
+    preview: str
+    deadline_at: float | None
+    not_before: float | None

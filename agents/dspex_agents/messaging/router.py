@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from dspex_agents.clock import Clock
 from dspex_agents.errors import DeadlineExceededError, MessageError, OutcomeUnknownError, SystemStoppedError
 from dspex_agents.ids import IdSource
-from dspex_agents.messaging.message import Envelope, Priority, Reply
+from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError, Route
 
 _STEP = tuple[Port, str, tuple[Any, ...], float]
@@ -18,13 +18,14 @@ _GRACE_S = 0.5  # the agent answers its own deadline first; only then does the c
 
 @dataclass(frozen=True, slots=True)
 class _Manner:
-    """How a message is asked; see `Router.ask`."""
+    """How a message is asked: the defaults of `AskOptions`."""
 
-    timeout_s: float
-    priority: Priority
-    control: bool
-    key: str | None
-    retry_safe: bool
+    timeout_s: float = 30.0
+    priority: Priority = Priority.NORMAL
+    control: bool = False
+    key: str | None = None
+    retry_safe: bool = False
+    delay_s: float = 0.0
 
 
 class Router:
@@ -34,23 +35,13 @@ class Router:
     incarnation, under the same idempotency key, until the deadline; otherwise OutcomeUnknownError says so.
     """
 
-    def __init__(self, root: Port, clock: Clock, ids: IdSource, sender: str = "") -> None:
-        self._root, self._clock, self._ids, self._sender = root, clock, ids, sender
+    def __init__(self, root: Port, clock: Clock, ids: IdSource) -> None:
+        self._root, self._clock, self._ids = root, clock, ids
         self._routes: dict[str, Route] = {}
 
-    async def ask(
-        self,
-        to: str,
-        body: Any,
-        *,
-        timeout_s: float = 30.0,
-        priority: Priority = Priority.NORMAL,
-        control: bool = False,
-        key: str | None = None,
-        retry_safe: bool = False,
-    ) -> Any:
+    async def ask(self, to: str, body: Any, *, sender: str = "", **options: Unpack[AskOptions]) -> Any:
         """Return the agent's answer. Raises the MessageError that fits, never a runtime's own error."""
-        steps = self._conversation(to, body, _Manner(timeout_s, priority, control, key, retry_safe))
+        steps = self._conversation(to, body, sender, _Manner(**options))
         try:
             port, method, args, left = next(steps)
             while True:
@@ -63,19 +54,9 @@ class Router:
         except StopIteration as done:
             return done.value
 
-    def ask_blocking(
-        self,
-        to: str,
-        body: Any,
-        *,
-        timeout_s: float = 30.0,
-        priority: Priority = Priority.NORMAL,
-        control: bool = False,
-        key: str | None = None,
-        retry_safe: bool = False,
-    ) -> Any:
+    def ask_blocking(self, to: str, body: Any, *, sender: str = "", **options: Unpack[AskOptions]) -> Any:
         """Do what `ask` does, blocking the calling thread."""
-        steps = self._conversation(to, body, _Manner(timeout_s, priority, control, key, retry_safe))
+        steps = self._conversation(to, body, sender, _Manner(**options))
         try:
             port, method, args, left = next(steps)
             while True:
@@ -88,7 +69,7 @@ class Router:
         except StopIteration as done:
             return done.value
 
-    def _conversation(self, to: str, body: Any, manner: _Manner) -> Generator[_STEP, Any, Any]:
+    def _conversation(self, to: str, body: Any, sender: str, manner: _Manner) -> Generator[_STEP, Any, Any]:
         """Decide every call of one message: yields what to call, is sent the result or thrown the error."""
         deadline = self._clock.now() + manner.timeout_s
         message_id = self._ids.new("m")
@@ -118,7 +99,7 @@ class Router:
                 manner.control,
                 deadline,
                 manner.key or message_id,
-                self._sender,
+                sender,
             )
             try:
                 replies: list[Reply] = yield route.port, "deliver", ([envelope],), left + _GRACE_S

@@ -6,20 +6,24 @@ import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, Unpack
 
 from dspex_agents.agent import AgentContext, AgentStatus, TreeNode
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.ids import IdSource, RandomIds
-from dspex_agents.messaging.message import Envelope, Reply
+from dspex_agents.messaging.message import AskOptions, Envelope, Reply, TellOptions
 from dspex_agents.messaging.router import Router
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.supervision.child_spec import ChildSpec
+from dspex_agents.supervision.registry import Query, Registration
 
+_T = TypeVar("_T")
 _LAST_WORDS_S = 5.0
+_ROOT_TIMEOUT_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,7 +59,8 @@ class Host:
         on_orphaned: Callable[[], None] | None = None,
     ) -> None:
         self.host_id, self._root = host_id, root
-        self._clock, self._ids = clock or SystemClock(), ids or RandomIds()
+        self.clock = clock or SystemClock()
+        self._router = Router(root, self.clock, ids or RandomIds())
         self._on_orphaned = on_orphaned
         self._cells: dict[str, AgentCell] = {}
         self._exits: list[AgentExited] = []
@@ -75,8 +80,7 @@ class Host:
         """Build and start the agent as this epoch. Raises what its constructor or `on_start` raises."""
         if (old := self._cells.pop(spec.id, None)) is not None:
             await old.stop("replaced")
-        router = Router(self._root, self._clock, self._ids, sender=spec.id)
-        context = AgentContext(spec.id, epoch, self._clock, router.ask, self._tree)
+        context = AgentContext(spec.id, epoch, self)
         agent = spec.start(**spec.kwargs)
         cell = AgentCell(agent, context, lambda reason: self._exited(spec.id, epoch, reason))
         await cell.start()
@@ -135,6 +139,41 @@ class Host:
             cell.terminate()
         self._cells.clear()
 
+    # what agents ask of their host (the contract `Hosting`) ---------------------------------------------------------
+    async def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
+        """See `AgentContext.ask`."""
+        return await self._router.ask(to, body, sender=sender, **options)
+
+    async def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+        """See `AgentContext.tell`."""
+        raise NotImplementedError
+
+    async def tree(self) -> TreeNode:
+        """See `AgentContext.tree`."""
+        tree: TreeNode = await self._root.call("tree", timeout_s=_ROOT_TIMEOUT_S)
+        return tree
+
+    async def find(self, query: Query) -> tuple[Registration, ...]:
+        """See `AgentContext.find`."""
+        found: tuple[Registration, ...] = await self._root.call("find", query, timeout_s=_ROOT_TIMEOUT_S)
+        return found
+
+    async def update(self, name: str, epoch: int, changes: Mapping[str, Any]) -> None:
+        """See `AgentContext.update`."""
+        await self._root.call("update", name, epoch, changes, timeout_s=_ROOT_TIMEOUT_S)
+
+    async def start_children(self, supervisor: str, specs: Sequence[ChildSpec]) -> None:
+        """See `AgentContext.start_children`."""
+        await self._root.call("start_children", supervisor, tuple(specs))
+
+    async def stop_child(self, name: str, reason: str = "shutdown") -> bool:
+        """See `AgentContext.stop_child`."""
+        return bool(await self._root.call("stop_child", name, reason))
+
+    async def run_blocking(self, name: str, function: Callable[..., _T], *args: Any) -> _T:
+        """See `AgentContext.run_blocking`."""
+        raise NotImplementedError
+
     async def _post(self, envelope: Envelope) -> Reply:
         cell = self._cells.get(envelope.to)
         return Reply(envelope.id, stale=True) if cell is None else await cell.post(envelope)
@@ -150,10 +189,6 @@ class Host:
     async def _stop_agents(self, reason: str) -> None:
         for name in reversed(list(self._cells)):
             await self._cells.pop(name).stop(reason)
-
-    async def _tree(self) -> TreeNode:
-        tree: TreeNode = await self._root.call("tree", timeout_s=5.0)
-        return tree
 
     async def _watch_root(self) -> None:
         """End this host when its root is gone for good; a root that is being restarted finds it alive."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from dspex_agents.agent import AgentStatus, TreeNode
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.errors import SystemStoppedError
 from dspex_agents.ids import IdSource, RandomIds
-from dspex_agents.messaging.message import GetStatus, Pause, Priority, Resume
+from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
+from dspex_agents.messaging.message import AskOptions, GetMailbox, GetStatus, Pause, Resume, WaitingMessage
 from dspex_agents.messaging.router import Router
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
+from dspex_agents.supervision.child_spec import ChildSpec
+from dspex_agents.supervision.registry import Query, Registration
 
 _STOP_TIMEOUT_S = 60.0
 
@@ -32,40 +35,16 @@ class System:
     ) -> None:
         self.name, self.runtime = name, runtime
         self._root, self._on_stopped = root, on_stopped
-        self._router = Router(root, clock or SystemClock(), ids or RandomIds(), sender="driver")
+        self._router = Router(root, clock or SystemClock(), ids or RandomIds())
         self._stopped = False
 
-    def ask(
-        self,
-        to: str,
-        body: Any,
-        *,
-        timeout_s: float = 30.0,
-        priority: Priority = Priority.NORMAL,
-        control: bool = False,
-        key: str | None = None,
-        retry_safe: bool = False,
-    ) -> Any:
+    def ask(self, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
         """Return agent `to`'s answer, blocking this thread. Raises a MessageError that says what happened."""
-        return self._router.ask_blocking(
-            to, body, timeout_s=timeout_s, priority=priority, control=control, key=key, retry_safe=retry_safe
-        )
+        return self._router.ask_blocking(to, body, **options)
 
-    async def aask(
-        self,
-        to: str,
-        body: Any,
-        *,
-        timeout_s: float = 30.0,
-        priority: Priority = Priority.NORMAL,
-        control: bool = False,
-        key: str | None = None,
-        retry_safe: bool = False,
-    ) -> Any:
+    async def aask(self, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
         """Return agent `to`'s answer, awaited. Raises a MessageError that says what happened."""
-        return await self._router.ask(
-            to, body, timeout_s=timeout_s, priority=priority, control=control, key=key, retry_safe=retry_safe
-        )
+        return await self._router.ask(to, body, **options)
 
     def tree(self, timeout_s: float = 10.0) -> TreeNode:
         """Return the tree of supervisors and agents as of now. Raises SystemStoppedError when it is gone."""
@@ -87,6 +66,54 @@ class System:
         status: AgentStatus = self.ask(name, Resume(), timeout_s=timeout_s, control=True)
         return status
 
+    def find(self, query: Query | None = None, *, timeout_s: float = 5.0, **criteria: Any) -> tuple[Registration, ...]:
+        """Return the registered agents that fit the query, or `Query(**criteria)`; least loaded first."""
+        found: tuple[Registration, ...] = self._call_root("find", timeout_s, query or Query(**criteria))
+        return found
+
+    def start_child(self, supervisor: str, spec: ChildSpec, timeout_s: float = 60.0) -> None:
+        """Start an agent under a running supervisor; it is restarted and stopped like those of the specification.
+
+        Raises SpecError for an id in use or an unknown supervisor, and what kept the agent from starting.
+        """
+        self._call_root("start_children", timeout_s, supervisor, (spec,))
+
+    def start_children(self, supervisor: str, specs: Iterable[ChildSpec], timeout_s: float = 300.0) -> None:
+        """Start many agents at once, far quicker than one by one. When one fails, none of them stays."""
+        self._call_root("start_children", timeout_s, supervisor, tuple(specs))
+
+    def stop_child(self, name: str, reason: str = "shutdown", timeout_s: float = _STOP_TIMEOUT_S) -> bool:
+        """Stop an agent for good and forget its specification; False when there is none of that name."""
+        return bool(self._call_root("stop_child", timeout_s, name, reason))
+
+    def restart_child(self, name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+        """Stop an agent in good order and start it again; this counts as no failure. Raises UnknownAgentError."""
+        self._call_root("restart_child", timeout_s, name)
+
+    def kill_child(self, name: str, timeout_s: float = 10.0) -> None:
+        """End an agent at once, with its process if it has its own; its supervisor decides what follows."""
+        self._call_root("kill_child", timeout_s, name)
+
+    def mailbox(self, name: str, limit: int = 100, timeout_s: float = 5.0) -> tuple[WaitingMessage, ...]:
+        """Return the messages that wait at an agent, next first, at most `limit`."""
+        waiting: tuple[WaitingMessage, ...] = self.ask(name, GetMailbox(limit), timeout_s=timeout_s, control=True)
+        return waiting
+
+    def dead_letters(
+        self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000, timeout_s: float = 10.0
+    ) -> tuple[DeadLetter, ...]:
+        """Return messages that were told but not taken, oldest first."""
+        letters: tuple[DeadLetter, ...] = self._call_root("dead_letters", timeout_s, which, limit)
+        return letters
+
+    def redrive(self, which: DeadLetterFilter = ALL_LETTERS, timeout_s: float = 10.0) -> int:
+        """Send dead letters again and return how many; those that fail again come back with their history."""
+        return int(self._call_root("redrive", timeout_s, which))
+
+    def purge(self, which: DeadLetterFilter = ALL_LETTERS, timeout_s: float = 10.0) -> int:
+        """Throw dead letters away and return how many."""
+        return int(self._call_root("purge", timeout_s, which))
+
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         """Stop every agent in reverse order and end their processes. Calling it twice is harmless."""
         if self._stopped:
@@ -101,9 +128,9 @@ class System:
             if self._on_stopped is not None:
                 self._on_stopped()
 
-    def _call_root(self, method: str, timeout_s: float) -> Any:
+    def _call_root(self, method: str, timeout_s: float, *args: Any) -> Any:
         try:
-            return self._root.call_blocking(method, timeout_s=timeout_s)
+            return self._root.call_blocking(method, *args, timeout_s=timeout_s)
         except PortDiedError:
             raise SystemStoppedError(f"System {self.name!r} is gone.") from None
         except PortUnavailableError:

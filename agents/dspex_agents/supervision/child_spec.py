@@ -68,6 +68,12 @@ class ChildSpec:
     `start` builds the agent, called with `kwargs` in the process where it will live; both must pickle. `restart` is
     OTP's: permanent (always), transient (only after an abnormal end), temporary (never). `isolation` gives it a
     process of its `own`, or a place in the process that all of the same `host` group share.
+
+    `significant` (not for permanent children): its end for good may end its supervisor, see `auto_shutdown` there.
+    `depends_on` names siblings that must be up first. A message in hand that shows no progress for `stall_s` seconds
+    means that the agent hangs: it is restarted. `resources` are what its process must find on its node, in Ray's
+    units (`CPU`, `GPU`, `memory` in bytes, or a node's own); only an agent of its `own` process may ask for them,
+    shared ones ask through their `HostGroup`. `capabilities` are added to those of the agent's class.
     """
 
     id: str
@@ -79,6 +85,10 @@ class ChildSpec:
     host: str = "shared"
     capabilities: frozenset[str] = frozenset()
     backoff: Backoff = Backoff()
+    significant: bool = False
+    depends_on: tuple[str, ...] = ()
+    stall_s: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_id(self.id)
