@@ -1,0 +1,20 @@
+"""The Ray runtime: the root is a named actor, every host another one. Only this package of this floor imports ray."""
+
+from dspex_agents.runtime.ray_runtime.cluster import (
+    NAMESPACE,
+    connect_cluster,
+    disconnect_cluster,
+    join_cluster,
+    started_here,
+)
+from dspex_agents.runtime.ray_runtime.systems import find_ray_system, start_ray_system
+
+__all__ = [
+    "NAMESPACE",
+    "connect_cluster",
+    "disconnect_cluster",
+    "find_ray_system",
+    "join_cluster",
+    "start_ray_system",
+    "started_here",
+]

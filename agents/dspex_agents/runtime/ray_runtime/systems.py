@@ -1,0 +1,124 @@
+"""Systems on the connected cluster: the root as a named actor; starting and finding them."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import ray
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+
+from dspex_agents.errors import RuntimeUnavailableError, SpecError
+from dspex_agents.runtime.ray_runtime.cluster import NAMESPACE
+from dspex_agents.runtime.ray_runtime.hosts import CONCURRENT_CALLS, RayHosts, extend_search_path, this_node
+from dspex_agents.runtime.ray_runtime.port import RayPort
+from dspex_agents.runtime.system import System
+from dspex_agents.supervision.root import SystemRoot, SystemSpec
+
+
+class _RootActor:
+    """The root in a Ray worker process. Ray restarts it; it then adopts the hosts that live on."""
+
+    def __init__(self, name: str, namespace: str, search_path: Sequence[str]) -> None:
+        extend_search_path(search_path)
+        system: SystemSpec = cloudpickle.loads(_internal_kv_get(_spec_key(name, namespace)))
+        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path))
+        self._key = _spec_key(name, namespace)
+        self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        self._recovery: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the tree."""
+        await self._root.start()
+
+    async def resolve(self, name: str, timeout_s: float, gone_epoch: int | None = None) -> Any:
+        """See `SystemRoot.resolve`."""
+        await self._recovered()
+        return await self._root.resolve(name, timeout_s, gone_epoch)
+
+    async def tree(self) -> Any:
+        """See `SystemRoot.tree`."""
+        await self._recovered()
+        return await self._root.tree()
+
+    async def stop(self) -> None:
+        """See `SystemRoot.stop`."""
+        await self._recovered()
+        await self._root.stop()
+        _internal_kv_del(self._key)
+
+    async def wait_closed(self) -> str:
+        """See `SystemRoot.wait_closed`."""
+        await self._recovered()
+        return await self._root.wait_closed()
+
+    async def _recovered(self) -> None:
+        if not self._reborn:
+            return
+        if self._recovery is None:
+            self._recovery = asyncio.get_running_loop().create_task(self._root.recover())
+        await asyncio.shield(self._recovery)
+
+
+def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: bool = False) -> System:
+    """Start the system on the connected cluster and return when every agent is up.
+
+    A `detached` system outlives this process until it is stopped by name; any other ends with its driver. Raises
+    SpecError when the name is taken or the spec does not pickle, and what kept an agent from starting.
+    """
+    search_path = [entry or str(Path.cwd()) for entry in sys.path]
+    try:
+        packed = cloudpickle.dumps(spec)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise SpecError(f"System {spec.name!r} cannot travel to another process: {error}.") from error
+    options: dict[str, Any] = {
+        "name": spec.name,
+        "namespace": namespace,
+        "lifetime": "detached" if detached else None,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": CONCURRENT_CALLS,
+        "scheduling_strategy": this_node(),
+    }
+    if _is_taken(spec.name, namespace):
+        raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.")
+    # not a constructor argument: large ones live in the driver's object store and would die with the driver
+    _internal_kv_put(_spec_key(spec.name, namespace), packed, overwrite=True)
+    try:
+        handle = ray.remote(_RootActor).options(**options).remote(spec.name, namespace, search_path)
+    except ValueError as error:
+        raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.") from error
+    root = RayPort(spec.name, handle)
+    try:
+        root.call_blocking("start")
+    except BaseException:
+        root.kill()
+        raise
+    return System(spec.name, root, runtime="ray")
+
+
+def _spec_key(name: str, namespace: str) -> bytes:
+    return f"dspex/system/{namespace}/{name}".encode()
+
+
+def _is_taken(name: str, namespace: str) -> bool:
+    try:
+        ray.get_actor(name, namespace=namespace)
+    except ValueError:
+        return False
+    return True
+
+
+def find_ray_system(name: str, *, namespace: str = NAMESPACE) -> System:
+    """Return a handle on a running system. Raises RuntimeUnavailableError when there is none of that name."""
+    try:
+        handle = ray.get_actor(name, namespace=namespace)
+    except ValueError as error:
+        raise RuntimeUnavailableError(f"No system named {name!r} runs in namespace {namespace!r}.") from error
+    return System(name, RayPort(name, handle), runtime="ray")
