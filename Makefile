@@ -28,6 +28,10 @@ $(VENV)/.developing: $(VENV)/.installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.benching: $(VENV)/.developing requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: $(VENV)/.installed ## Optimise, run, kill and serve a program; no key, no network
 	$(BIN)/dspex demo
 
@@ -54,7 +58,7 @@ format: $(VENV)/.developing ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.developing ## Measure; writes benchmarks/results/*.json
+bench: $(VENV)/.benching ## Measure, against peers; writes benchmarks/results/*.json
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 docs: $(VENV)/.developing ## Check that the documents' links and code hold
@@ -63,6 +67,7 @@ docs: $(VENV)/.developing ## Check that the documents' links and code hold
 lock: ## Make the lock files again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes -c requirements.lock --no-emit-index-url --no-header -q -o requirements-dev.lock
+	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes -c requirements.lock -c requirements-dev.lock --no-emit-index-url --no-header -q -o requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
