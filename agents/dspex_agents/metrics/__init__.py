@@ -1,0 +1,1 @@
+"""Figures of running systems for Prometheus: one table, a collector, the text format."""
