@@ -108,8 +108,8 @@ if TYPE_CHECKING:
         Unsubscribe,
     )
     from dspex_agents.signals.signal_router import PatternError, SignalRoute, SignalRouter
-    from dspex_agents.supervision.child_spec import Backoff, ChildSpec, SupervisorSpec
-    from dspex_agents.supervision.root import SystemSpec
+    from dspex_agents.supervision.child_spec import Backoff, ChildSpec, HostGroup, SupervisorSpec
+    from dspex_agents.supervision.system_spec import SystemSpec
 
 _HOMES = {
     "AcknowledgeAlert": "dspex_agents.roles.monitor_agent",
@@ -163,6 +163,7 @@ _HOMES = {
     "GetProgress": "dspex_agents.roles.coordinator_agent",
     "GetProgressOf": "dspex_agents.roles.task_messages",
     "Guard": "dspex_agents.roles.resilience",
+    "HostGroup": "dspex_agents.supervision.child_spec",
     "Health": "dspex_agents.roles.health",
     "IdSource": "dspex_agents.ids",
     "Instruction": "dspex_agents.actions.instruction",
@@ -231,7 +232,7 @@ _HOMES = {
     "SupervisorSpec": "dspex_agents.supervision.child_spec",
     "System": "dspex_agents.runtime.system",
     "SystemClock": "dspex_agents.clock",
-    "SystemSpec": "dspex_agents.supervision.root",
+    "SystemSpec": "dspex_agents.supervision.system_spec",
     "SystemStoppedError": "dspex_agents.errors",
     "TaskAgent": "dspex_agents.roles.task_agent",
     "Thresholds": "dspex_agents.roles.health",

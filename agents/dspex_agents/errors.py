@@ -4,6 +4,7 @@ AgentSystemError                one root
 ├── SpecError                   a specification with a bad field (named)
 ├── StoreError                  the database cannot be used (locked, newer, not ours, unreachable)
 ├── RuntimeUnavailableError     no runtime at the address (no Ray cluster, wrong token)
+│   └── ClusterTooSmallError    no node has what a process of the tree must find (named)
 ├── MessageError                a message that was not answered with a value
 │   ├── UnknownAgentError       no agent of that name in the system (near matches named)
 │   ├── MailboxFullError        the mailbox is at its bound and its policy rejects          not executed
@@ -33,7 +34,11 @@ class StoreError(AgentSystemError):
 
 
 class RuntimeUnavailableError(AgentSystemError):
-    """No runtime at the address: no Ray cluster, a wrong token, or one too small."""
+    """No runtime at the address: no Ray cluster, or a wrong token."""
+
+
+class ClusterTooSmallError(RuntimeUnavailableError):
+    """No node has what a process of the tree must find on it, or all together have not."""
 
 
 class SystemStoppedError(AgentSystemError):

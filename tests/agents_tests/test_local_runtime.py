@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from children_contract import ChildrenContract
 from runtime_contract import RuntimeContract, Start
 
 from dspex_agents import System, SystemSpec, start_local_system
 
 
-class TestLocalRuntime(RuntimeContract):
+class TestLocalRuntime(RuntimeContract, ChildrenContract):
     @pytest.fixture
     def start(self) -> Iterator[Start]:
         with contextlib.ExitStack() as stack:

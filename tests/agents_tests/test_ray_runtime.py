@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from children_contract import ChildrenContract
 from runtime_contract import RuntimeContract, Start, echo, spec_of
 
 from dspex_agents import RuntimeUnavailableError, SpecError, System, SystemSpec, SystemStoppedError
@@ -32,7 +33,7 @@ def running(pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-class TestRayRuntime(RuntimeContract):
+class TestRayRuntime(RuntimeContract, ChildrenContract):
     @pytest.fixture
     def start(self) -> Iterator[Start]:
         with contextlib.ExitStack() as stack:

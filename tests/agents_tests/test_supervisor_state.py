@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dspex_agents.agent import Agent
 from dspex_agents.errors import SpecError
 from dspex_agents.supervision.child_spec import Backoff, ChildSpec, SupervisorSpec
-from dspex_agents.supervision.supervisor_state import (
+from dspex_agents.supervision.events import (
     ChildExited,
     ChildStarted,
     ChildStartFailed,
@@ -24,8 +24,8 @@ from dspex_agents.supervision.supervisor_state import (
     StopChild,
     Stopped,
     StopRequested,
-    SupervisorState,
 )
+from dspex_agents.supervision.supervisor_state import SupervisorState
 
 NO_BACKOFF = Backoff(initial_s=0.0, jitter=0.0)
 
@@ -179,7 +179,8 @@ def test_a_stop_during_the_backoff_starts_nothing_any_more() -> None:
 
 def test_adopted_children_are_not_started_again() -> None:
     state = supervisor("permanent", "permanent")
-    (start,) = state.handle(StartRequested({"c0": 77}), 1.0)
+    ready, start = state.handle(StartRequested({"c0": 77}, recovering=True), 1.0)
+    assert ready == Ready()
     assert start.id == "c1"
     assert state.children["c0"].epoch == 77
 

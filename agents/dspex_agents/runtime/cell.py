@@ -16,6 +16,7 @@ from dspex_agents.errors import (
     DeadlineExceededError,
     MailboxFullError,
     MessageError,
+    OutcomeUnknownError,
 )
 from dspex_agents.messaging.mailbox import Mailbox
 from dspex_agents.messaging.message import Cancel, Envelope, GetStatus, Pause, Reply, Resume
@@ -84,6 +85,27 @@ class AgentCell:
         self._stopped = _KILLED
         for task in self._running.values():
             task.cancel()
+
+    def abort(self, reason: str) -> None:
+        """End at once: no hook runs; what waits is answered as not handled, what runs as of unknown outcome."""
+        self._stopped = reason
+        self._answer_all(AgentStoppedError(f"Agent {self.context.name!r} ended ({reason}) before handling it."))
+        unknown = OutcomeUnknownError(f"Agent {self.context.name!r} ended ({reason}); it may have been handled.")
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(Reply("", None, unknown))
+        for task in self._running.values():
+            task.cancel()
+
+    @property
+    def load(self) -> float:
+        """Messages in hand and waiting, for each that may be in hand."""
+        return (len(self._running) + len(self.mailbox)) / self.agent.concurrency
+
+    @property
+    def oldest_s(self) -> float:
+        """For how many seconds the oldest message in hand has shown no progress; 0 without one."""
+        return 0.0 if not self._running else max(0.0, self.context.clock.monotonic() - self._last_activity)
 
     def status(self) -> AgentStatus:
         """Return the figures of this moment."""
@@ -188,7 +210,9 @@ class AgentCell:
         if isinstance(error, MessageError):
             return error
         kind = type(error).__name__
-        return AgentFailedError(f"Agent {self.context.name!r} failed: {kind}: {error}", kind, str(error), _sent(error))
+        return AgentFailedError(
+            f"Agent {self.context.name!r} failed: {kind}: {error}", kind, str(error), travelling_or_none(error)
+        )
 
     def _exit(self, reason: str) -> None:
         self._stopped = reason
@@ -238,7 +262,15 @@ class AgentCell:
         return False
 
 
-def _sent(error: Exception) -> Exception | None:
+def travelling(error: Exception) -> Exception:
+    """Return the error if it can travel to another process, otherwise one that tells its type and text."""
+    if isinstance(copy := travelling_or_none(error), Exception):
+        return copy
+    kind = type(error).__name__
+    return AgentFailedError(f"{kind}: {error}", kind, str(error))
+
+
+def travelling_or_none(error: Exception) -> Exception | None:
     """Return the error as the other process would get it, or None when it cannot travel."""
     try:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes made on this very line

@@ -5,45 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import itertools
+import math
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from dspex_agents.agent import AgentContext, AgentStatus, TreeNode
+from dspex_agents.agent import AgentContext, TreeNode
 from dspex_agents.clock import Clock, SystemClock
+from dspex_agents.errors import AgentStoppedError
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.message import AskOptions, Envelope, Reply, TellOptions
 from dspex_agents.messaging.router import Router
-from dspex_agents.runtime.cell import AgentCell
+from dspex_agents.runtime.cell import AgentCell, travelling
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
-from dspex_agents.supervision.child_spec import ChildSpec
+from dspex_agents.runtime.reports import AgentExited, AgentStarted, HostReport, Pulse
+from dspex_agents.supervision.changes import Changes
+from dspex_agents.supervision.child_spec import ChildSpec, HostGroup
 from dspex_agents.supervision.registry import Query, Registration
 
 _T = TypeVar("_T")
 _LAST_WORDS_S = 5.0
 _ROOT_TIMEOUT_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass(frozen=True, slots=True)
-class AgentExited:
-    """The agent of this name and epoch ended by itself."""
-
-    name: str
-    epoch: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class HostReport:
-    """What a host tells of itself: process id, resident memory in bytes, and the status of each agent."""
-
-    host_id: str
-    pid: int
-    memory_bytes: int
-    agents: tuple[AgentStatus, ...]
 
 
 class Host:
@@ -54,17 +40,24 @@ class Host:
         host_id: str,
         root: Port,
         *,
+        node: str = "local",
         clock: Clock | None = None,
         ids: IdSource | None = None,
         on_orphaned: Callable[[], None] | None = None,
     ) -> None:
-        self.host_id, self._root = host_id, root
+        self.host_id, self.node, self._root = host_id, node, root
         self.clock = clock or SystemClock()
         self._router = Router(root, self.clock, ids or RandomIds())
         self._on_orphaned = on_orphaned
+        self._group: HostGroup | None = None
         self._cells: dict[str, AgentCell] = {}
-        self._exits: list[AgentExited] = []
-        self._exit_seen: asyncio.Event | None = None
+        self._latest: dict[str, int] = {}
+        self._stall_s: dict[str, float] = {}
+        self._loads: dict[str, float] = {}
+        self._changes: dict[str, dict[str, Any]] = {}
+        self._exits: deque[AgentExited] = deque()
+        self._numbers = itertools.count(1)
+        self._exit_seen = Changes()
         self._open_deliveries = 0
         self._guard: asyncio.Task[None] | None = None
 
@@ -76,22 +69,66 @@ class Host:
             self._guard = asyncio.get_running_loop().create_task(self._watch_root())
         return os.getpid()
 
-    async def start_agent(self, spec: ChildSpec, epoch: int) -> None:
-        """Build and start the agent as this epoch. Raises what its constructor or `on_start` raises."""
-        if (old := self._cells.pop(spec.id, None)) is not None:
-            await old.stop("replaced")
-        context = AgentContext(spec.id, epoch, self)
-        agent = spec.start(**spec.kwargs)
-        cell = AgentCell(agent, context, lambda reason: self._exited(spec.id, epoch, reason))
-        await cell.start()
-        self._cells[spec.id] = cell
+    async def start_agents(self, group: HostGroup, batch: Sequence[tuple[ChildSpec, int]]) -> list[AgentStarted]:
+        """Build and start agents as these epochs, side by side; the host serves `group` from now on."""
+        self._group = group
+        return list(await asyncio.gather(*(self._start(spec, epoch) for spec, epoch in batch)))
 
-    async def stop_agent(self, name: str, epoch: int, reason: str) -> None:
-        """Stop the agent in good order. Another epoch of it is left alone."""
+    async def _start(self, spec: ChildSpec, epoch: int) -> AgentStarted:
+        self._latest[spec.id] = epoch
+        try:
+            if (old := self._cells.pop(spec.id, None)) is not None:
+                await old.stop("replaced")
+            agent = spec.start(**spec.kwargs)
+            name = spec.id
+            cell = AgentCell(agent, AgentContext(name, epoch, self), lambda reason: self._exited(name, epoch, reason))
+            await cell.start()
+        except Exception as error:  # noqa: BLE001 - the actor boundary: whatever a constructor raises is a failed start
+            return AgentStarted(error=travelling(error))
+        if self._latest.get(name) != epoch:  # a restarted root did not know of us and began another incarnation
+            await cell.stop("replaced")
+            return AgentStarted(error=AgentStoppedError(f"Agent {name!r} was replaced while it was starting."))
+        self._cells[name] = cell
+        if spec.stall_s is not None:
+            self._stall_s[name] = spec.stall_s
+        return AgentStarted(capabilities=agent.capabilities, kind=type(agent).__name__)
+
+    async def stop_agents(self, batch: Sequence[tuple[str, int, float]], reason: str) -> list[str]:
+        """Stop agents (name, epoch, seconds allowed) in good order, side by side, and return how each ended.
+
+        Another epoch of an agent is left alone.
+        """
+        return list(await asyncio.gather(*(self._stop(name, epoch, within, reason) for name, epoch, within in batch)))
+
+    async def _stop(self, name: str, epoch: int, within_s: float, reason: str) -> str:
+        cell = self._taken_out(name, epoch)
+        if cell is None:
+            return reason
+        try:
+            async with asyncio.timeout(None if within_s == math.inf else within_s):
+                await cell.stop(reason)
+        except TimeoutError:
+            cell.abort(text := f"killed: did not stop within {within_s:g} s")
+            return text
+        return reason
+
+    async def kill_agent(self, name: str, epoch: int) -> None:
+        """End an agent at once: no hook runs; whoever waits for an answer learns that it is of unknown outcome."""
+        self._end(name, epoch, "killed by hand")
+
+    def _end(self, name: str, epoch: int, reason: str) -> None:
+        if (cell := self._taken_out(name, epoch)) is not None:
+            cell.abort(reason)
+            self._note_exit(name, epoch, reason)
+
+    def _taken_out(self, name: str, epoch: int) -> AgentCell | None:
         cell = self._cells.get(name)
-        if cell is not None and cell.context.epoch == epoch:
-            del self._cells[name]
-            await cell.stop(reason)
+        if cell is None or cell.context.epoch != epoch:
+            return None
+        del self._cells[name]
+        for table in (self._latest, self._stall_s, self._loads, self._changes):
+            table.pop(name, None)
+        return cell
 
     async def deliver(self, batch: list[Envelope]) -> list[Reply]:
         """Answer every envelope, each in its own time; the call returns when the last one is answered."""
@@ -103,24 +140,53 @@ class Host:
         finally:
             self._open_deliveries -= 1
 
-    async def exits(self) -> list[AgentExited]:
-        """Return the agents that ended by themselves since the last call; waits until there is one.
+    async def exits(self, seen: int = 0) -> list[AgentExited]:
+        """Return the agents that ended by themselves, after exit number `seen`; waits until there is one.
 
-        The root keeps a call of this pending all the time: if the process dies, that call fails at once.
+        The root keeps a call of this pending all the time: if the process dies, that call fails at once. What was not
+        acknowledged by a later `seen` is told again, as to a root that was restarted.
         """
-        if self._exit_seen is None:
-            self._exit_seen = asyncio.Event()
-        if self._exits:
-            self._exit_seen.set()
-        await self._exit_seen.wait()
-        self._exit_seen.clear()
-        seen, self._exits = self._exits, []
-        return seen
+        while self._exits and self._exits[0].number <= seen:
+            self._exits.popleft()
+        await self._exit_seen.wait_for(lambda: bool(self._exits) and self._exits[-1].number > seen)
+        return [exited for exited in self._exits if exited.number > seen]
+
+    async def pulse(self) -> Pulse:
+        """Prove that the loop moves, end agents that hang in a message, and tell the loads that changed."""
+        for name, stall_s in list(self._stall_s.items()):
+            if (cell := self._cells.get(name)) is not None and cell.oldest_s > stall_s:
+                self._end(name, cell.context.epoch, f"stalled: no progress in a message for {cell.oldest_s:.1f} s")
+        changed = {n: load for n, cell in self._cells.items() if (load := cell.load) != self._loads.get(n, 0.0)}
+        self._loads |= changed
+        return Pulse(self.host_id, changed)
 
     async def describe(self) -> HostReport:
         """Return the figures of this moment."""
-        statuses = tuple(cell.status() for cell in self._cells.values())
-        return HostReport(self.host_id, os.getpid(), _resident_bytes(), statuses)
+        return HostReport(
+            self.host_id,
+            os.getpid(),
+            _resident_bytes(),
+            tuple(cell.status() for cell in self._cells.values()),
+            node=self.node,
+            group=self._group,
+            exits=tuple(self._exits),
+        )
+
+    async def introduce(self) -> dict[str, tuple[int, AgentStarted]]:
+        """Return every agent's epoch, and what a root must know of it: asked by one that was restarted."""
+        return {
+            name: (
+                cell.context.epoch,
+                AgentStarted(
+                    capabilities=cell.agent.capabilities,
+                    kind=type(cell.agent).__name__,
+                    node=self.node,
+                    host=self.host_id,
+                    changes=self._changes.get(name, {}),
+                ),
+            )
+            for name, cell in self._cells.items()
+        }
 
     async def shutdown(self) -> None:
         """Stop every agent, last started first."""
@@ -160,6 +226,9 @@ class Host:
 
     async def update(self, name: str, epoch: int, changes: Mapping[str, Any]) -> None:
         """See `AgentContext.update`."""
+        kept = self._changes.setdefault(name, {})
+        metadata = {**kept.get("metadata", {}), **changes.get("metadata", {})}
+        kept |= {**changes, "metadata": metadata}
         await self._root.call("update", name, epoch, changes, timeout_s=_ROOT_TIMEOUT_S)
 
     async def start_children(self, supervisor: str, specs: Sequence[ChildSpec]) -> None:
@@ -179,12 +248,12 @@ class Host:
         return Reply(envelope.id, stale=True) if cell is None else await cell.post(envelope)
 
     def _exited(self, name: str, epoch: int, reason: str) -> None:
-        cell = self._cells.get(name)
-        if cell is not None and cell.context.epoch == epoch:
-            del self._cells[name]
-        self._exits.append(AgentExited(name, epoch, reason))
-        if self._exit_seen is not None:
-            self._exit_seen.set()
+        self._taken_out(name, epoch)
+        self._note_exit(name, epoch, reason)
+
+    def _note_exit(self, name: str, epoch: int, reason: str) -> None:
+        self._exits.append(AgentExited(next(self._numbers), name, epoch, reason))
+        self._exit_seen.notify()
 
     async def _stop_agents(self, reason: str) -> None:
         for name in reversed(list(self._cells)):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dspex_agents.clock import Clock
 from dspex_agents.ids import IdSource
 from dspex_agents.runtime.host import Host
-from dspex_agents.runtime.port import Port, PortDiedError
+from dspex_agents.runtime.port import HostOrder, Port, PortDiedError
 from dspex_agents.runtime.system import System
-from dspex_agents.supervision.root import SystemRoot, SystemSpec
+from dspex_agents.supervision.child_spec import AnySpec
+from dspex_agents.supervision.root import SystemRoot
+from dspex_agents.supervision.system_spec import SystemSpec
 
 
 class LocalPort:
@@ -84,18 +87,31 @@ class LocalHosts:
         self.ports: dict[str, LocalPort] = {}
         self._clock, self._ids = clock, ids
 
-    async def start_host(self, host_id: str, preload: tuple[str, ...]) -> Port:
-        """Make a host and attach it."""
+    async def start_host(self, order: HostOrder) -> Port:
+        """Make a host and attach it. Resources and nodes mean nothing here: there is one process."""
         if self.root is None:
             raise RuntimeError("the root must exist before its hosts")
-        host = Host(host_id, self.root, clock=self._clock, ids=self._ids)
-        port = LocalPort(host_id, host, asyncio.get_running_loop())
-        self.ports[host_id] = port
-        await port.call("attach", preload)
+        host = Host(order.id, self.root, clock=self._clock, ids=self._ids)
+        port = LocalPort(order.id, host, asyncio.get_running_loop())
+        self.ports[order.id] = port
+        await port.call("attach", order.preload)
         return port
 
     async def living_hosts(self) -> dict[str, Port]:
         """Return nothing: in-process hosts die with their root."""
+        return {}
+
+    def check_room(self, demands: Sequence[Mapping[str, float]]) -> None:
+        """Refuse nothing."""
+
+    def remember(self, children: Mapping[str, tuple[str, AnySpec]]) -> None:
+        """Keep nothing: there is no root after this one."""
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Forget nothing."""
+
+    def remembered(self) -> dict[str, tuple[str, AnySpec]]:
+        """Return nothing."""
         return {}
 
 

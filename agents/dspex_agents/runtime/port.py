@@ -1,9 +1,12 @@
-"""A port: how one process calls a host or a root that may live in another one. The runtimes implement it."""
+"""Ports: how one process calls a host or a root that may live in another one. The runtimes implement them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from dspex_agents.supervision.child_spec import AnySpec
 
 
 class PortDiedError(Exception):
@@ -42,15 +45,47 @@ class Port(Protocol):
         ...
 
 
-class HostFactory(Protocol):
-    """Makes host processes for a root, and finds those that outlived an earlier incarnation of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOrder:
+    """A host process to be started.
 
-    async def start_host(self, host_id: str, preload: tuple[str, ...]) -> Port:
-        """Start a host, import the `preload` modules in it, and return its port once it answers."""
+    `resources` must be free on its node; with `spread` any node will do, otherwise that of whoever started the system
+    is preferred. The modules of `preload` are imported first. Its watchdog ends it after `hang_s` seconds of standing
+    still.
+    """
+
+    id: str
+    preload: tuple[str, ...] = ()
+    resources: Mapping[str, float] = field(default_factory=dict)
+    spread: bool = False
+    hang_s: float = 30.0
+
+
+class HostFactory(Protocol):
+    """What a runtime does for a root: host processes, and memory of what must outlive the root."""
+
+    async def start_host(self, order: HostOrder) -> Port:
+        """Start a host and return its port once it answers. Raises ClusterTooSmallError when there is no room."""
         ...
 
     async def living_hosts(self) -> dict[str, Port]:
-        """Return the hosts of this system that are alive, by id."""
+        """Return the hosts of this system that are alive, by id; called once, by a root that was restarted."""
+        ...
+
+    def check_room(self, demands: Sequence[Mapping[str, float]]) -> None:
+        """Raise ClusterTooSmallError, naming what is missing, when processes with these resources can never fit."""
+        ...
+
+    def remember(self, children: Mapping[str, tuple[str, AnySpec]]) -> None:
+        """Keep children that were added at run time (id to supervisor and spec); durable on return."""
+        ...
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop remembered children; durable on return."""
+        ...
+
+    def remembered(self) -> dict[str, tuple[str, AnySpec]]:
+        """Return the children that are remembered, in the order in which they were added."""
         ...
 
 

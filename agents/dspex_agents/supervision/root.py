@@ -1,28 +1,36 @@
-"""The root of a system: runs the supervisors' decisions, places agents on hosts, knows where each one lives."""
+"""The root of a system: performs the supervisors' decisions and answers where each agent lives."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dspex_agents.agent import AgentStatus, TreeNode
+from dspex_agents.agent import TreeNode
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.errors import SystemStoppedError, UnknownAgentError
-from dspex_agents.runtime.host import HostReport
-from dspex_agents.runtime.port import HostFactory, Port, PortDiedError, PortUnavailableError, Route
-from dspex_agents.supervision.child_spec import ChildSpec, SupervisorSpec
-from dspex_agents.supervision.placement import Placement
-from dspex_agents.supervision.supervisor_state import (
+from dspex_agents.errors import SpecError, SystemStoppedError, UnknownAgentError
+from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
+from dspex_agents.runtime.port import HostFactory, Route
+from dspex_agents.runtime.reports import AgentStarted, Pulse
+from dspex_agents.supervision.changes import Changes
+from dspex_agents.supervision.child import Epochs
+from dspex_agents.supervision.child_spec import AnySpec, ChildSpec, SupervisorSpec, check_unique
+from dspex_agents.supervision.events import (
     ChildExited,
+    ChildrenAdded,
+    ChildrenLost,
     ChildStarted,
     ChildStartFailed,
     Effect,
     Event,
     Ready,
+    RemovalRequested,
+    Removed,
+    RestartRequested,
     RetryDue,
     ScheduleRetry,
     StartChild,
@@ -30,63 +38,104 @@ from dspex_agents.supervision.supervisor_state import (
     StopChild,
     Stopped,
     StopRequested,
-    SupervisorState,
 )
+from dspex_agents.supervision.placement import Placement
+from dspex_agents.supervision.registry import Query, Registration, Registry
+from dspex_agents.supervision.supervisor_state import SupervisorState
+from dspex_agents.supervision.system_spec import SystemSpec
+from dspex_agents.supervision.tree_view import figures_by_agent, tree_of
 
 _log = logging.getLogger(__name__)
-_DESCRIBE_TIMEOUT_S = 1.0
+_DESCRIBE_TIMEOUT_S = 2.0
+_REMEMBERED_ENDS = 10_000
+ROOT_METHODS = frozenset(
+    {
+        "start",
+        "stop",
+        "wait_closed",
+        "resolve",
+        "tree",
+        "find",
+        "update",
+        "start_children",
+        "stop_child",
+        "restart_child",
+        "kill_child",
+        "host_hung",
+        "dead_letters",
+        "redrive",
+        "purge",
+    }
+)
+"""What other processes may call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemSpec:
-    """A whole system: its name (unique in its namespace) and its top supervisor.
-
-    `preload` names modules that every host imports before it takes agents; `spare_hosts` are kept warm so that an
-    agent with a process of its `own` comes back without waiting for one to start.
-    """
-
-    name: str
-    supervisor: SupervisorSpec
-    preload: tuple[str, ...] = ()
-    spare_hosts: int = 0
-    seed: int = 0
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Supervisor:
-    """A supervisor at run time: its pure state and, for a nested one, its place under its parent."""
+    """A supervisor at run time: its pure state and its place under its parent."""
 
     state: SupervisorState
     parent: _Supervisor | None = None
     epoch: int = 0
-    nested: dict[str, _Supervisor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What an earlier root left: living agents, unreported ends, and children added at run time by supervisor."""
+
+    alive: Mapping[str, int]
+    ended: Mapping[str, str]
 
 
 class SystemRoot:
     """The shell around the supervisor states. All methods run on one event loop."""
 
-    def __init__(self, spec: SystemSpec, hosts: HostFactory, clock: Clock | None = None) -> None:
+    def __init__(self, spec: SystemSpec, factory: HostFactory, clock: Clock | None = None) -> None:
         self.spec = spec
         self._clock = clock or SystemClock()
         self._rng = random.Random(spec.seed)  # noqa: S311 - jitter of delays, not secrets
-        self._placement = Placement(hosts, spec.preload, spec.spare_hosts, self._host_died, self._agent_exited)
-        self._specs = {child.id: child for child in spec.supervisor.agents()}
+        self._epochs = Epochs()
+        self._factory = factory
+        self._placement = Placement(spec, factory, self)
+        self._registry = Registry()
+        self._added: dict[str, dict[str, AnySpec]] = {}
+        self._specs: dict[str, ChildSpec] = {}
         self._owner: dict[str, _Supervisor] = {}
-        self._top = _Supervisor(SupervisorState(spec.supervisor, self._rng))
+        self._supervisors: dict[str, _Supervisor] = {}
+        self._ends: OrderedDict[str, str] = OrderedDict()
+        self._past: _Past | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed: asyncio.Condition | None = None
-        self._closed: asyncio.Event | None = None
+        self._changes = Changes()
+        self._closed = asyncio.Event()
         self._end_reason: str | None = None
         self._start_errors: dict[str, Exception] = {}
 
     # life ---------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
         """Start the tree and return when every agent is up. Raises what kept the first failing agent from starting."""
-        await self._begin({})
+        await self._placement.open(self.spec.supervisor.agents())
+        self._start_supervisor(_Supervisor(self._state(self.spec.supervisor)))
+        await self._changes.wait_for(lambda: self._top.state.phase in ("running", "stopped"))
+        if self._top.state.phase != "running":
+            await self.wait_closed()
+            if self._start_errors:
+                raise next(iter(self._start_errors.values()))
+            raise SystemStoppedError(f"System {self.spec.name!r} did not start: {self._end_reason}.")
 
     async def recover(self) -> None:
         """Rebuild after the root's own death: adopt the hosts and agents that still live, start what is missing."""
-        await self._begin(await self._placement.adopt())
+        for id_, (supervisor, spec) in self._factory.remembered().items():
+            self._added.setdefault(supervisor, {})[id_] = spec
+        adopted, ended = await self._placement.adopt()
+        alive = {name: epoch for name, (epoch, _) in adopted.items()}
+        self._past = _Past(alive, ended)
+        top = _Supervisor(self._state(self.spec.supervisor))
+        self._start_supervisor(top)
+        self._past = None
+        for name, (epoch, started) in adopted.items():
+            if name in self._specs:
+                self._register(self._specs[name], epoch, started)
+        await self._placement.open([s for s in self.spec.supervisor.agents() if s.id not in alive])
 
     async def stop(self, reason: str = "shutdown") -> None:
         """Stop the tree in reverse order, then the hosts. Calling it twice is harmless."""
@@ -96,22 +145,8 @@ class SystemRoot:
 
     async def wait_closed(self) -> str:
         """Wait until the system is stopped and return why. Hosts keep this call pending to learn of our death."""
-        await self._closed_event().wait()
+        await self._closed.wait()
         return self._end_reason or "shutdown"
-
-    async def _begin(self, alive: dict[str, int]) -> None:
-        self._closed_event()
-        await self._placement.open([s for s in self._specs.values() if s.id not in alive])
-        self._start_supervisor(self._top, alive)
-        async with self._condition():
-            await self._condition().wait_for(
-                lambda: self._top.state.phase in ("running", "stopped") or self._end_reason is not None
-            )
-        if self._top.state.phase != "running":
-            await self.wait_closed()
-            if self._start_errors:
-                raise next(iter(self._start_errors.values()))
-            raise SystemStoppedError(f"System {self.spec.name!r} did not start: {self._end_reason}.")
 
     # questions ----------------------------------------------------------------------------------------------------
     async def resolve(self, name: str, timeout_s: float, gone_epoch: int | None = None) -> Route:
@@ -120,169 +155,286 @@ class SystemRoot:
         An incarnation up to `gone_epoch` is not good enough: the caller knows that it is gone. Raises
         UnknownAgentError, SystemStoppedError, or TimeoutError after `timeout_s` seconds.
         """
-        if name not in self._specs:
-            raise UnknownAgentError.among(name, self._specs)
 
         def found() -> Route | None:
             route = self._placement.route(name)
             return None if route is None or (gone_epoch is not None and route.epoch <= gone_epoch) else route
 
-        async with asyncio.timeout(timeout_s), self._condition():
-            await self._condition().wait_for(lambda: found() is not None or self._is_over(name))
+        await self._changes.wait_for(lambda: found() is not None or self._is_over(name), timeout_s)
         if (route := found()) is None:
+            if self._end_reason is None and name not in self._specs and name not in self._ends:
+                raise UnknownAgentError.among(name, self._specs)
             raise SystemStoppedError(f"Agent {name!r} is not running and will not be: {self._why_over(name)}.")
         return route
 
     async def tree(self) -> TreeNode:
-        """Return the whole tree with the figures each host gave within a second; silent hosts show status only."""
-        reports = await asyncio.gather(*(self._report(port) for port in self._placement.ports()))
-        by_agent = {s.name: (r, s) for r in reports if r is not None for s in r.agents}
-        return self._node(self._top, by_agent)
+        """Return the whole tree with the figures each host gave in time; silent hosts show status only."""
+        reports = await self._placement.ask_hosts("describe", timeout_s=_DESCRIBE_TIMEOUT_S)
+        nested = {id_: supervisor.state for id_, supervisor in self._supervisors.items()}
+        return tree_of(self._top.state, nested, figures_by_agent(reports.values()))
 
-    async def _report(self, port: Port) -> HostReport | None:
-        try:
-            report: HostReport = await port.call("describe", timeout_s=_DESCRIBE_TIMEOUT_S)
-        except (TimeoutError, PortDiedError, PortUnavailableError):
-            return None  # its watcher acts on a death; a busy host just shows no figures
-        return report
+    async def find(self, query: Query) -> tuple[Registration, ...]:
+        """Return the running agents that fit, least loaded first."""
+        return self._registry.find(query)
 
-    def _node(self, supervisor: _Supervisor, by_agent: dict[str, tuple[HostReport, AgentStatus]]) -> TreeNode:
-        nodes = []
-        for id_, child in supervisor.state.children.items():
-            if isinstance(child.spec, SupervisorSpec):
-                if id_ in supervisor.nested:
-                    nodes.append(self._node(supervisor.nested[id_], by_agent))
-                continue
-            report, status = by_agent.get(id_, (None, None))
-            nodes.append(
-                TreeNode(
-                    id=id_,
-                    kind="agent",
-                    status=status.status if status and child.status == "running" else child.status,
-                    restarts=child.restarts,
-                    last_reason=child.last_reason,
-                    host=report.host_id if report else "",
-                    pid=report.pid if report else 0,
-                    memory_bytes=report.memory_bytes if report else 0,
-                    agent=status,
-                )
-            )
-        state = supervisor.state
-        return TreeNode(state.spec.id, "supervisor", state.phase, len(state.restart_times), children=tuple(nodes))
+    async def update(self, name: str, epoch: int, changes: Mapping[str, Any]) -> None:
+        """Change an agent's registration. Raises SpecError for changes that cannot be."""
+        self._registry.update(name, epoch, changes)
+
+    async def dead_letters(self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000) -> tuple[DeadLetter, ...]:
+        """Return the dead letters of all hosts, oldest first."""
+        kept = await self._placement.ask_hosts("dead_letters", which, limit, timeout_s=_DESCRIBE_TIMEOUT_S)
+        letters = (letter for letters in kept.values() for letter in letters)
+        return tuple(sorted(letters, key=lambda letter: letter.first_failure_at)[:limit])
+
+    async def redrive(self, which: DeadLetterFilter = ALL_LETTERS) -> int:
+        """Send dead letters again; return how many."""
+        return sum((await self._placement.ask_hosts("redrive", which, timeout_s=_DESCRIBE_TIMEOUT_S)).values())
+
+    async def purge(self, which: DeadLetterFilter = ALL_LETTERS) -> int:
+        """Throw dead letters away; return how many."""
+        return sum((await self._placement.ask_hosts("purge", which, timeout_s=_DESCRIBE_TIMEOUT_S)).values())
+
+    # orders -------------------------------------------------------------------------------------------------------
+    async def start_children(self, supervisor: str, specs: Sequence[ChildSpec]) -> None:
+        """Add agents to a running supervisor and return when they are up. When one fails to start, none stays.
+
+        Raises SpecError for an id in use or an unknown supervisor, and what kept the first agent from starting.
+        """
+        if supervisor not in self._supervisors:
+            known = ", ".join(sorted(self._supervisors))
+            raise SpecError(f"No supervisor {supervisor!r} in system {self.spec.name!r}. There are: {known}.")
+        ids = [spec.id for spec in specs]
+        check_unique((*ids, *{*self._owner, *self._supervisors}.intersection(ids)), f"system {self.spec.name!r}")
+        self._factory.check_room([s.resources for s in specs if s.resources])
+        owner = self._supervisors[supervisor]
+        self._dispatch(owner, ChildrenAdded(tuple(specs)))
+        await self._changes.wait_for(lambda: self._end_reason is not None or not any(map(self._is_starting, ids)))
+        if failed := [id_ for id_ in ids if self._placement.route(id_) is None]:
+            await asyncio.gather(*(self.stop_child(id_) for id_ in ids))
+            default = SystemStoppedError(f"Agent {failed[0]!r} did not start: {self._why_over(failed[0])}.")
+            raise self._start_errors.pop(failed[0], default)
+
+    async def stop_child(self, name: str, reason: str = "shutdown") -> bool:  # noqa: ARG002 - told to the agent's hook
+        """Stop an agent for good and forget its specification; False when there is none of that name."""
+        if name not in self._owner:
+            return False
+        self._dispatch(self._owner[name], RemovalRequested(name))
+        await self._changes.wait_for(lambda: self._end_reason is not None or name not in self._owner)
+        return True
+
+    async def restart_child(self, name: str) -> None:
+        """Stop an agent in good order and start it again. Raises UnknownAgentError."""
+        owner = self._known(name)
+        before = owner.state.children[name].epoch
+        self._dispatch(owner, RestartRequested(name))
+        await self.resolve(name, 60.0, before)
+
+    async def kill_child(self, name: str) -> None:
+        """End an agent at once; its supervisor decides what follows. Raises UnknownAgentError."""
+        self._known(name)
+        if self._placement.route(name) is not None:
+            await self._placement.kill(name)
+
+    async def host_hung(self, host_id: str, agent: str, where: str) -> None:
+        """Take note of a host's last words: this agent blocks it, there in its code."""
+        self._placement.blame(host_id, agent, where)
+
+    # what the placement tells -------------------------------------------------------------------------------------
+    def agents_lost(self, lost: Sequence[ChildExited]) -> None:
+        """Pass a loss on to the supervisors, once to each."""
+        by_owner: dict[str, list[ChildExited]] = {}
+        for exited in lost:
+            self._registry.remove(exited.id, exited.epoch)
+            if exited.id in self._owner:
+                by_owner.setdefault(self._owner[exited.id].state.spec.id, []).append(exited)
+        for id_, several in by_owner.items():
+            self._dispatch(self._supervisors[id_], ChildrenLost(tuple(several)))
+
+    def agent_exited(self, name: str, epoch: int, reason: str) -> None:
+        """Pass an agent's own end on to its supervisor."""
+        self._registry.remove(name, epoch)
+        if name in self._owner:
+            self._dispatch(self._owner[name], ChildExited(name, epoch, reason))
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Take note of a host's figures."""
+        for name, load in pulse.loads.items():
+            self._registry.set_load(name, load)
 
     # events in, effects out ---------------------------------------------------------------------------------------
-    def _dispatch(self, supervisor: _Supervisor, event: Event, alive: dict[str, int] | None = None) -> None:
-        for effect in supervisor.state.handle(event, self._clock.now()):
-            self._perform(supervisor, effect, alive or {})
-        self._spawn(self._notify())
+    def _dispatch(self, supervisor: _Supervisor, event: Event) -> None:
+        state = supervisor.state
+        effects = state.handle(event, self._clock.now())
+        if isinstance(event, ChildrenAdded):
+            self._admit(supervisor, event.specs)
+        starts: list[tuple[ChildSpec, int]] = []
+        stops: list[tuple[ChildSpec, int, float]] = []
+        for effect in effects:
+            spec = state.children[effect.id].spec if isinstance(effect, StartChild | StopChild) else None
+            if isinstance(effect, StartChild) and isinstance(spec, ChildSpec):
+                starts.append((spec, effect.epoch))
+            elif isinstance(effect, StopChild) and isinstance(spec, ChildSpec):
+                self._registry.remove(effect.id, effect.epoch)
+                stops.append((spec, effect.epoch, effect.shutdown_s))
+            else:
+                self._perform(supervisor, effect)
+        if starts:
+            self._spawn(self._placement.start(starts, self._started))
+        if stops:
+            self._spawn(self._placement.stop(stops, self._stopped))
+        self._changes.notify()
 
-    def _perform(self, supervisor: _Supervisor, effect: Effect, alive: dict[str, int]) -> None:
+    def _perform(self, supervisor: _Supervisor, effect: Effect) -> None:
+        """Do what concerns one effect alone; starts and stops of agents go to their hosts in batches."""
+        state = supervisor.state
         match effect:
             case StartChild(id_, epoch):
-                spec = supervisor.state.children[id_].spec
+                spec = state.children[id_].spec
                 if isinstance(spec, SupervisorSpec):
-                    self._start_nested(supervisor, spec, epoch, alive)
-                else:
-                    self._spawn(self._start_agent(supervisor, spec, epoch))
-            case StopChild(id_, epoch, shutdown_s):
-                spec = supervisor.state.children[id_].spec
-                if isinstance(spec, SupervisorSpec):
-                    self._dispatch(supervisor.nested[id_], StopRequested())
-                else:
-                    self._spawn(self._stop_agent(supervisor, spec, epoch, shutdown_s))
+                    self._start_supervisor(_Supervisor(self._state(spec), supervisor, epoch))
+            case StopChild(id_, _, shutdown_s):
+                self._dispatch(self._supervisors[id_], StopRequested())
+                self._spawn(self._kill_after(self._supervisors[id_], shutdown_s))
             case ScheduleRetry(id_, epoch, delay_s):
                 self._spawn(self._retry(supervisor, id_, epoch, delay_s))
+            case Removed():
+                self._removed(supervisor, effect)
             case Ready():
                 if supervisor.parent is not None:
-                    self._dispatch(supervisor.parent, ChildStarted(supervisor.state.spec.id, supervisor.epoch), alive)
+                    self._dispatch(supervisor.parent, ChildStarted(state.spec.id, supervisor.epoch))
             case Stopped(reason):
                 self._supervisor_stopped(supervisor, reason)
 
-    def _start_nested(self, parent: _Supervisor, spec: SupervisorSpec, epoch: int, alive: dict[str, int]) -> None:
-        nested = _Supervisor(SupervisorState(spec, self._rng), parent, epoch)
-        if (before := parent.nested.get(spec.id)) is not None:
-            nested.nested = dict(before.nested)
-            for id_, child in before.state.children.items():  # a rebuilt supervisor must not give an epoch twice
-                nested.state.children[id_].epoch = child.epoch
-        parent.nested[spec.id] = nested
-        self._start_supervisor(nested, alive)
+    @property
+    def _top(self) -> _Supervisor:
+        return self._supervisors[self.spec.supervisor.id]
 
-    def _start_supervisor(self, supervisor: _Supervisor, alive: dict[str, int]) -> None:
-        leaves = [child.id for child in supervisor.state.spec.children if isinstance(child, ChildSpec)]
-        self._owner.update(dict.fromkeys(leaves, supervisor))
-        adopted = {id_: alive[id_] for id_ in leaves if id_ in alive}
-        self._dispatch(supervisor, StartRequested(adopted), alive)
+    def _state(self, spec: SupervisorSpec) -> SupervisorState:
+        return SupervisorState(spec, self._rng, self._epochs, self._added.get(spec.id, {}).values())
+
+    def _start_supervisor(self, supervisor: _Supervisor) -> None:
+        state = supervisor.state
+        self._supervisors[state.spec.id] = supervisor
+        for id_, child in state.children.items():
+            if isinstance(child.spec, ChildSpec):
+                self._specs[id_], self._owner[id_] = child.spec, supervisor
+        if self._past is None:
+            self._dispatch(supervisor, StartRequested())
+            return
+        alive = {id_: epoch for id_, epoch in self._past.alive.items() if id_ in state.children}
+        self._dispatch(supervisor, StartRequested(alive, self._past.ended, recovering=True))
 
     def _supervisor_stopped(self, supervisor: _Supervisor, reason: str) -> None:
-        if supervisor.parent is None:
+        id_, parent = supervisor.state.spec.id, supervisor.parent
+        if parent is None:
             self._spawn(self._close(reason))
-        elif (
-            supervisor.state.children
-            and supervisor.parent.state.children[supervisor.state.spec.id].status == "starting"
-        ):
-            self._dispatch(supervisor.parent, ChildStartFailed(supervisor.state.spec.id, supervisor.epoch, reason))
+        elif parent.state.children[id_].status == "starting":
+            self._dispatch(parent, ChildStartFailed(id_, supervisor.epoch, reason))
         else:
-            self._dispatch(supervisor.parent, ChildExited(supervisor.state.spec.id, supervisor.epoch, reason))
+            self._dispatch(parent, ChildExited(id_, supervisor.epoch, reason))
 
     async def _close(self, reason: str) -> None:
         self._end_reason = reason
         await self._placement.close()
-        self._closed_event().set()
-        await self._notify()
+        self._factory.forget([id_ for added in self._added.values() for id_ in added])
+        self._closed.set()
+        self._changes.notify()
 
     # what effects do ----------------------------------------------------------------------------------------------
-    async def _start_agent(self, supervisor: _Supervisor, spec: ChildSpec, epoch: int) -> None:
-        try:
-            await self._placement.start(spec, epoch)
-        except Exception as error:  # noqa: BLE001 - the actor boundary: whatever a constructor raises is a failed start
-            self._start_errors.setdefault(spec.id, error)
-            reason = f"{type(error).__name__}: {error}"
-            self._dispatch(supervisor, ChildStartFailed(spec.id, epoch, reason))
-        else:
+    def _started(self, spec: ChildSpec, epoch: int, started: AgentStarted) -> None:
+        if spec.id not in self._owner:
+            return
+        if started.error is None:
+            self._register(spec, epoch, started)
             self._start_errors.pop(spec.id, None)
-            self._dispatch(supervisor, ChildStarted(spec.id, epoch))
+            self._dispatch(self._owner[spec.id], ChildStarted(spec.id, epoch))
+        else:
+            self._start_errors.setdefault(spec.id, started.error)
+            reason = f"{type(started.error).__name__}: {started.error}"
+            self._dispatch(self._owner[spec.id], ChildStartFailed(spec.id, epoch, reason))
 
-    async def _stop_agent(self, supervisor: _Supervisor, spec: ChildSpec, epoch: int, shutdown_s: float) -> None:
-        reason = await self._placement.stop(spec, epoch, shutdown_s)
-        self._dispatch(supervisor, ChildExited(spec.id, epoch, reason))
+    def _register(self, spec: ChildSpec, epoch: int, started: AgentStarted) -> None:
+        registration = Registration(
+            spec.id,
+            epoch,
+            spec.capabilities | started.capabilities,
+            node=started.node,
+            host=started.host,
+            resources=spec.resources,
+            metadata={"kind": started.kind},
+            partition=self.spec.partition,
+        )
+        self._registry.add(registration)
+        if started.changes:
+            self._registry.update(spec.id, epoch, started.changes)
+
+    def _stopped(self, spec: ChildSpec, epoch: int, reason: str) -> None:
+        if spec.id in self._owner:
+            self._dispatch(self._owner[spec.id], ChildExited(spec.id, epoch, reason))
 
     async def _retry(self, supervisor: _Supervisor, id_: str, epoch: int, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         self._dispatch(supervisor, RetryDue(id_, epoch))
 
-    def _agent_exited(self, name: str, epoch: int, reason: str) -> None:
-        if name in self._owner:
-            self._dispatch(self._owner[name], ChildExited(name, epoch, reason))
+    async def _kill_after(self, supervisor: _Supervisor, shutdown_s: float) -> None:
+        """Kill what is left below a supervisor that did not stop in its time."""
+        if shutdown_s == float("inf"):
+            return
+        state = supervisor.state
+        try:
+            await self._changes.wait_for(lambda: state.phase == "stopped", shutdown_s)
+        except TimeoutError:
+            for name in [id_ for id_, owner in self._owner.items() if owner is supervisor]:
+                if self._placement.route(name) is not None:
+                    await self._placement.kill(name)
 
-    def _host_died(self, agents: dict[str, int]) -> None:
-        for name, epoch in agents.items():
-            self._agent_exited(name, epoch, "killed: its process died")
+    # who there is -------------------------------------------------------------------------------------------------
+    def _admit(self, supervisor: _Supervisor, specs: Sequence[AnySpec]) -> None:
+        id_ = supervisor.state.spec.id
+        self._factory.remember({spec.id: (id_, spec) for spec in specs})  # before anything starts: it must outlive us
+        for spec in specs:
+            self._added.setdefault(id_, {})[spec.id] = spec
+            if isinstance(spec, ChildSpec):
+                self._specs[spec.id], self._owner[spec.id] = spec, supervisor
+            self._ends.pop(spec.id, None)
 
-    # waiting ------------------------------------------------------------------------------------------------------
+    def _removed(self, supervisor: _Supervisor, effect: Removed) -> None:
+        self._owner.pop(effect.id, None)
+        if self._added.get(supervisor.state.spec.id, {}).pop(effect.id, None) is not None:
+            self._factory.forget([effect.id])
+        self._ends[effect.id] = effect.reason
+        if len(self._ends) > _REMEMBERED_ENDS:
+            self._ends.popitem(last=False)
+        if (spec := self._specs.pop(effect.id, None)) is not None and spec.isolation == "own":
+            self._spawn(self._placement.retire(spec))
+
+    def _is_starting(self, id_: str) -> bool:
+        owner = self._owner.get(id_)
+        return owner is not None and owner.state.children[id_].status in ("starting", "backoff")
+
+    def _known(self, name: str) -> _Supervisor:
+        if name not in self._owner:
+            raise UnknownAgentError.among(name, self._specs)
+        return self._owner[name]
+
     def _is_over(self, name: str) -> bool:
-        if self._end_reason is not None:
-            return True
-        owner = self._owner.get(name)
-        return owner is not None and owner.state.children[name].status == "removed"
+        return self._end_reason is not None or name not in self._owner or self._end_of(name) is not None
 
     def _why_over(self, name: str) -> str:
         if self._end_reason is not None:
             return f"the system stopped ({self._end_reason})"
-        return f"it is temporary and ended ({self._owner[name].state.children[name].last_reason})"
+        return f"it ended ({self._ends[name] if name in self._ends else self._end_of(name)})"
 
-    def _condition(self) -> asyncio.Condition:
-        if self._changed is None:
-            self._changed = asyncio.Condition()
-        return self._changed
-
-    def _closed_event(self) -> asyncio.Event:
-        if self._closed is None:
-            self._closed = asyncio.Event()
-        return self._closed
-
-    async def _notify(self) -> None:
-        async with self._condition():
-            self._condition().notify_all()
+    def _end_of(self, name: str) -> str | None:
+        """Return why the agent, or a supervisor above it, ended for good; None while it may come (back) up."""
+        id_, above = name, self._owner.get(name)
+        while above is not None:
+            child = above.state.children.get(id_)
+            if child is None or child.status in ("ended", "removed"):
+                return child.last_reason if child else "removed"
+            id_, above = above.state.spec.id, above.parent
+        return None
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -64,6 +64,13 @@ class RayPort:
         ray.kill(self._handle, no_restart=True)
 
 
+class RootPort(RayPort):
+    """A port to a system's root, whose actor has one method for all calls."""
+
+    def _send(self, method: str, args: tuple[Any, ...]) -> Any:
+        return self._handle.invoke.remote(method, *args)
+
+
 def _received(method: str, result: Any) -> Any:
     return [Reply(*fields) for fields in result] if method == "deliver" else result
 

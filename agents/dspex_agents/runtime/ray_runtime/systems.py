@@ -14,11 +14,14 @@ import ray
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
+from dspex_agents.runtime.ray_runtime.child_archive import ChildArchive
 from dspex_agents.runtime.ray_runtime.cluster import NAMESPACE
 from dspex_agents.runtime.ray_runtime.hosts import CONCURRENT_CALLS, RayHosts, extend_search_path, this_node
-from dspex_agents.runtime.ray_runtime.port import RayPort
+from dspex_agents.runtime.ray_runtime.pickling import why_unpicklable
+from dspex_agents.runtime.ray_runtime.port import RootPort
 from dspex_agents.runtime.system import System
-from dspex_agents.supervision.root import SystemRoot, SystemSpec
+from dspex_agents.supervision.root import ROOT_METHODS, SystemRoot
+from dspex_agents.supervision.system_spec import SystemSpec
 
 
 class _RootActor:
@@ -26,43 +29,25 @@ class _RootActor:
 
     def __init__(self, name: str, namespace: str, search_path: Sequence[str]) -> None:
         extend_search_path(search_path)
-        system: SystemSpec = cloudpickle.loads(_internal_kv_get(_spec_key(name, namespace)))
-        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path))
         self._key = _spec_key(name, namespace)
+        system: SystemSpec = cloudpickle.loads(_internal_kv_get(self._key))
+        archive = ChildArchive(self._key.decode())
+        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path, archive))
         self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
         self._recovery: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start the tree."""
-        await self._root.start()
-
-    async def resolve(self, name: str, timeout_s: float, gone_epoch: int | None = None) -> Any:
-        """See `SystemRoot.resolve`."""
-        await self._recovered()
-        return await self._root.resolve(name, timeout_s, gone_epoch)
-
-    async def tree(self) -> Any:
-        """See `SystemRoot.tree`."""
-        await self._recovered()
-        return await self._root.tree()
-
-    async def stop(self) -> None:
-        """See `SystemRoot.stop`."""
-        await self._recovered()
-        await self._root.stop()
-        _internal_kv_del(self._key)
-
-    async def wait_closed(self) -> str:
-        """See `SystemRoot.wait_closed`."""
-        await self._recovered()
-        return await self._root.wait_closed()
-
-    async def _recovered(self) -> None:
-        if not self._reborn:
-            return
-        if self._recovery is None:
-            self._recovery = asyncio.get_running_loop().create_task(self._root.recover())
-        await asyncio.shield(self._recovery)
+    async def invoke(self, method: str, *args: Any) -> Any:
+        """Call a method of the root, after its recovery if it was restarted."""
+        if method not in ROOT_METHODS:
+            raise AttributeError(f"a root has no method {method!r} to call from outside")
+        if self._reborn:
+            if self._recovery is None:
+                self._recovery = asyncio.get_running_loop().create_task(self._root.recover())
+            await asyncio.shield(self._recovery)
+        result = await getattr(self._root, method)(*args)
+        if method == "stop":
+            _internal_kv_del(self._key)
+        return result
 
 
 def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: bool = False) -> System:
@@ -75,7 +60,8 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
     try:
         packed = cloudpickle.dumps(spec)
     except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise SpecError(f"System {spec.name!r} cannot travel to another process: {error}.") from error
+        told = why_unpicklable(spec.supervisor) or error
+        raise SpecError(f"System {spec.name!r} cannot travel to another process: {told}.") from error
     options: dict[str, Any] = {
         "name": spec.name,
         "namespace": namespace,
@@ -94,7 +80,7 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         handle = ray.remote(_RootActor).options(**options).remote(spec.name, namespace, search_path)
     except ValueError as error:
         raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.") from error
-    root = RayPort(spec.name, handle)
+    root = RootPort(spec.name, handle)
     try:
         root.call_blocking("start")
     except BaseException:
@@ -121,4 +107,4 @@ def find_ray_system(name: str, *, namespace: str = NAMESPACE) -> System:
         handle = ray.get_actor(name, namespace=namespace)
     except ValueError as error:
         raise RuntimeUnavailableError(f"No system named {name!r} runs in namespace {namespace!r}.") from error
-    return System(name, RayPort(name, handle), runtime="ray")
+    return System(name, RootPort(name, handle), runtime="ray")
