@@ -28,13 +28,27 @@ if TYPE_CHECKING:
         run_chain,
         to_instructions,
     )
-    from dspex_agents.agent import Agent, AgentContext, AgentExit, AgentStatus, TreeNode
-    from dspex_agents.clock import Clock, ManualClock, SystemClock
-    from dspex_agents.database import Database, Migration
+    from dspex_agents.agent import (
+        Agent,
+        AgentContext,
+        AgentExit,
+        AgentStatus,
+        TreeNode,
+    )
+    from dspex_agents.clock import (
+        Clock,
+        ManualClock,
+        SystemClock,
+    )
+    from dspex_agents.database import (
+        Database,
+        Migration,
+    )
     from dspex_agents.errors import (
         AgentFailedError,
         AgentStoppedError,
         AgentSystemError,
+        ClusterTooSmallError,
         DeadlineExceededError,
         MailboxFullError,
         MessageError,
@@ -45,17 +59,69 @@ if TYPE_CHECKING:
         SystemStoppedError,
         UnknownAgentError,
     )
-    from dspex_agents.ids import CountingIds, IdSource, RandomIds
-    from dspex_agents.messaging.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
-    from dspex_agents.messaging.message import Priority
-    from dspex_agents.roles.coordinator_agent import CancelPlan, CoordinatorAgent, GetProgress, RunPlan
-    from dspex_agents.roles.health import Alert, Health, Thresholds
-    from dspex_agents.roles.monitor_agent import AcknowledgeAlert, GetAlerts, GetHealth, MonitorAgent, OpenAlert
-    from dspex_agents.roles.payload_check import InvalidPayloadError, Problem
-    from dspex_agents.roles.plan import Failure, Outcome, Plan, Work
-    from dspex_agents.roles.progress import Progress, ProgressError, UnknownUnitError, report_progress
-    from dspex_agents.roles.resilience import Guard, Resilience
-    from dspex_agents.roles.task_agent import TaskAgent, Worker
+    from dspex_agents.ids import (
+        CountingIds,
+        IdSource,
+        RandomIds,
+    )
+    from dspex_agents.messaging.dead_letters import (
+        DeadLetter,
+        DeadLetterFilter,
+        DeadLetters,
+    )
+    from dspex_agents.messaging.message import (
+        AskOptions,
+        Cancel,
+        GetMailbox,
+        GetStatus,
+        Pause,
+        Priority,
+        Resume,
+        TellOptions,
+        WaitingMessage,
+    )
+    from dspex_agents.roles.coordinator_agent import (
+        CancelPlan,
+        CoordinatorAgent,
+        GetProgress,
+        RunPlan,
+    )
+    from dspex_agents.roles.health import (
+        Alert,
+        Health,
+        Thresholds,
+    )
+    from dspex_agents.roles.monitor_agent import (
+        AcknowledgeAlert,
+        GetAlerts,
+        GetHealth,
+        MonitorAgent,
+        OpenAlert,
+    )
+    from dspex_agents.roles.payload_check import (
+        InvalidPayloadError,
+        Problem,
+    )
+    from dspex_agents.roles.plan import (
+        Failure,
+        Outcome,
+        Plan,
+        Work,
+    )
+    from dspex_agents.roles.progress import (
+        Progress,
+        ProgressError,
+        UnknownUnitError,
+        report_progress,
+    )
+    from dspex_agents.roles.resilience import (
+        Guard,
+        Resilience,
+    )
+    from dspex_agents.roles.task_agent import (
+        TaskAgent,
+        Worker,
+    )
     from dspex_agents.roles.task_messages import (
         CheckPayload,
         GetFailedUnits,
@@ -65,12 +131,32 @@ if TYPE_CHECKING:
         RedriveFailedUnits,
         ResetBreakers,
     )
-    from dspex_agents.runtime.local_runtime import start_local_system
-    from dspex_agents.runtime.system import System
-    from dspex_agents.sensors.cron_sensor import CronSensor, CronTimes
-    from dspex_agents.sensors.metric_sensor import MetricRule, MetricSensor, MetricWatch
-    from dspex_agents.sensors.push_sensor import PushData, PushEvent, PushSensor
-    from dspex_agents.sensors.sensor import IntervalSensor, PollDue, PollNow, SensorAgent
+    from dspex_agents.runtime.local_runtime import (
+        start_local_system,
+    )
+    from dspex_agents.runtime.system import (
+        System,
+    )
+    from dspex_agents.sensors.cron_sensor import (
+        CronSensor,
+        CronTimes,
+    )
+    from dspex_agents.sensors.metric_sensor import (
+        MetricRule,
+        MetricSensor,
+        MetricWatch,
+    )
+    from dspex_agents.sensors.push_sensor import (
+        PushData,
+        PushEvent,
+        PushSensor,
+    )
+    from dspex_agents.sensors.sensor import (
+        IntervalSensor,
+        PollDue,
+        PollNow,
+        SensorAgent,
+    )
     from dspex_agents.services.breaker import (
         BreakerOpen,
         BreakerOpenError,
@@ -80,19 +166,40 @@ if TYPE_CHECKING:
         CircuitBreaker,
         Permit,
     )
-    from dspex_agents.services.rate_limiter import RateLimitedError, RateLimiter, RateStatus
+    from dspex_agents.services.rate_limiter import (
+        RateLimitedError,
+        RateLimiter,
+        RateStatus,
+    )
     from dspex_agents.services.resource_tokens import (
         ResourceExhaustedError,
         ResourceToken,
         ResourceTokens,
         ResourceUsage,
     )
-    from dspex_agents.services.retry_policy import BudgetSettings, RetryBudget, RetryPolicies, RetryPolicy
-    from dspex_agents.settings import Settings
-    from dspex_agents.signals.signal import Signal, SignalError
-    from dspex_agents.signals.signal_bus import SignalBusAgent
-    from dspex_agents.signals.signal_delivery import Subscription
-    from dspex_agents.signals.signal_log import DeadSignal, LoggedSignal
+    from dspex_agents.services.retry_policy import (
+        BudgetSettings,
+        RetryBudget,
+        RetryPolicies,
+        RetryPolicy,
+    )
+    from dspex_agents.settings import (
+        Settings,
+    )
+    from dspex_agents.signals.signal import (
+        Signal,
+        SignalError,
+    )
+    from dspex_agents.signals.signal_bus import (
+        SignalBusAgent,
+    )
+    from dspex_agents.signals.signal_delivery import (
+        Subscription,
+    )
+    from dspex_agents.signals.signal_log import (
+        DeadSignal,
+        LoggedSignal,
+    )
     from dspex_agents.signals.signal_messages import (
         DeliverDue,
         DiscardDeadSignals,
@@ -107,9 +214,28 @@ if TYPE_CHECKING:
         Subscribe,
         Unsubscribe,
     )
-    from dspex_agents.signals.signal_router import PatternError, SignalRoute, SignalRouter
-    from dspex_agents.supervision.child_spec import Backoff, ChildSpec, HostGroup, SupervisorSpec
-    from dspex_agents.supervision.system_spec import SystemSpec
+    from dspex_agents.signals.signal_router import (
+        PatternError,
+        SignalRoute,
+        SignalRouter,
+    )
+    from dspex_agents.supervision.child_spec import (
+        Backoff,
+        ChildSpec,
+        HostGroup,
+        SupervisorSpec,
+    )
+    from dspex_agents.supervision.registry import (
+        Criterion,
+        Query,
+        Registration,
+    )
+    from dspex_agents.supervision.system_spec import (
+        SystemSpec,
+    )
+    from dspex_agents.testing import (
+        LoneHost,
+    )
 
 _HOMES = {
     "AcknowledgeAlert": "dspex_agents.roles.monitor_agent",
@@ -127,6 +253,7 @@ _HOMES = {
     "AgentStoppedError": "dspex_agents.errors",
     "AgentSystemError": "dspex_agents.errors",
     "Alert": "dspex_agents.roles.health",
+    "AskOptions": "dspex_agents.messaging.message",
     "Backoff": "dspex_agents.supervision.child_spec",
     "BreakerOpen": "dspex_agents.services.breaker",
     "BreakerOpenError": "dspex_agents.services.breaker",
@@ -134,15 +261,18 @@ _HOMES = {
     "BreakerStatus": "dspex_agents.services.breaker",
     "Breakers": "dspex_agents.services.breaker",
     "BudgetSettings": "dspex_agents.services.retry_policy",
+    "Cancel": "dspex_agents.messaging.message",
     "CancelPlan": "dspex_agents.roles.coordinator_agent",
     "ChainFailedError": "dspex_agents.actions.instruction",
     "CheckPayload": "dspex_agents.roles.task_messages",
     "ChildSpec": "dspex_agents.supervision.child_spec",
     "CircuitBreaker": "dspex_agents.services.breaker",
     "Clock": "dspex_agents.clock",
+    "ClusterTooSmallError": "dspex_agents.errors",
     "Compensation": "dspex_agents.actions.action",
     "CoordinatorAgent": "dspex_agents.roles.coordinator_agent",
     "CountingIds": "dspex_agents.ids",
+    "Criterion": "dspex_agents.supervision.registry",
     "CronSensor": "dspex_agents.sensors.cron_sensor",
     "CronTimes": "dspex_agents.sensors.cron_sensor",
     "Database": "dspex_agents.database",
@@ -159,17 +289,20 @@ _HOMES = {
     "GetDeadSignals": "dspex_agents.signals.signal_messages",
     "GetFailedUnits": "dspex_agents.roles.task_messages",
     "GetHealth": "dspex_agents.roles.monitor_agent",
+    "GetMailbox": "dspex_agents.messaging.message",
     "GetMetrics": "dspex_agents.roles.task_messages",
     "GetProgress": "dspex_agents.roles.coordinator_agent",
     "GetProgressOf": "dspex_agents.roles.task_messages",
+    "GetStatus": "dspex_agents.messaging.message",
     "Guard": "dspex_agents.roles.resilience",
-    "HostGroup": "dspex_agents.supervision.child_spec",
     "Health": "dspex_agents.roles.health",
+    "HostGroup": "dspex_agents.supervision.child_spec",
     "IdSource": "dspex_agents.ids",
     "Instruction": "dspex_agents.actions.instruction",
     "IntervalSensor": "dspex_agents.sensors.sensor",
     "InvalidPayloadError": "dspex_agents.roles.payload_check",
     "LoggedSignal": "dspex_agents.signals.signal_log",
+    "LoneHost": "dspex_agents.testing",
     "MailboxFullError": "dspex_agents.errors",
     "ManualClock": "dspex_agents.clock",
     "MessageError": "dspex_agents.errors",
@@ -182,6 +315,7 @@ _HOMES = {
     "Outcome": "dspex_agents.roles.plan",
     "OutcomeUnknownError": "dspex_agents.errors",
     "PatternError": "dspex_agents.signals.signal_router",
+    "Pause": "dspex_agents.messaging.message",
     "Permit": "dspex_agents.services.breaker",
     "Plan": "dspex_agents.roles.plan",
     "PollDue": "dspex_agents.sensors.sensor",
@@ -197,12 +331,14 @@ _HOMES = {
     "PushData": "dspex_agents.sensors.push_sensor",
     "PushEvent": "dspex_agents.sensors.push_sensor",
     "PushSensor": "dspex_agents.sensors.push_sensor",
+    "Query": "dspex_agents.supervision.registry",
     "RandomIds": "dspex_agents.ids",
     "RateLimitedError": "dspex_agents.services.rate_limiter",
     "RateLimiter": "dspex_agents.services.rate_limiter",
     "RateStatus": "dspex_agents.services.rate_limiter",
     "RedriveDeadSignals": "dspex_agents.signals.signal_messages",
     "RedriveFailedUnits": "dspex_agents.roles.task_messages",
+    "Registration": "dspex_agents.supervision.registry",
     "Replay": "dspex_agents.signals.signal_messages",
     "ReplayPage": "dspex_agents.signals.signal_messages",
     "ResetBreakers": "dspex_agents.roles.task_messages",
@@ -211,6 +347,7 @@ _HOMES = {
     "ResourceToken": "dspex_agents.services.resource_tokens",
     "ResourceTokens": "dspex_agents.services.resource_tokens",
     "ResourceUsage": "dspex_agents.services.resource_tokens",
+    "Resume": "dspex_agents.messaging.message",
     "RetryBudget": "dspex_agents.services.retry_policy",
     "RetryPolicies": "dspex_agents.services.retry_policy",
     "RetryPolicy": "dspex_agents.services.retry_policy",
@@ -235,11 +372,13 @@ _HOMES = {
     "SystemSpec": "dspex_agents.supervision.system_spec",
     "SystemStoppedError": "dspex_agents.errors",
     "TaskAgent": "dspex_agents.roles.task_agent",
+    "TellOptions": "dspex_agents.messaging.message",
     "Thresholds": "dspex_agents.roles.health",
     "TreeNode": "dspex_agents.agent",
     "UnknownAgentError": "dspex_agents.errors",
     "UnknownUnitError": "dspex_agents.roles.progress",
     "Unsubscribe": "dspex_agents.signals.signal_messages",
+    "WaitingMessage": "dspex_agents.messaging.message",
     "Work": "dspex_agents.roles.plan",
     "Worker": "dspex_agents.roles.task_agent",
     "report_progress": "dspex_agents.roles.progress",
@@ -267,6 +406,7 @@ __all__ = [
     "AgentStoppedError",
     "AgentSystemError",
     "Alert",
+    "AskOptions",
     "Backoff",
     "BreakerOpen",
     "BreakerOpenError",
@@ -274,15 +414,18 @@ __all__ = [
     "BreakerStatus",
     "Breakers",
     "BudgetSettings",
+    "Cancel",
     "CancelPlan",
     "ChainFailedError",
     "CheckPayload",
     "ChildSpec",
     "CircuitBreaker",
     "Clock",
+    "ClusterTooSmallError",
     "Compensation",
     "CoordinatorAgent",
     "CountingIds",
+    "Criterion",
     "CronSensor",
     "CronTimes",
     "Database",
@@ -299,16 +442,20 @@ __all__ = [
     "GetDeadSignals",
     "GetFailedUnits",
     "GetHealth",
+    "GetMailbox",
     "GetMetrics",
     "GetProgress",
     "GetProgressOf",
+    "GetStatus",
     "Guard",
     "Health",
+    "HostGroup",
     "IdSource",
     "Instruction",
     "IntervalSensor",
     "InvalidPayloadError",
     "LoggedSignal",
+    "LoneHost",
     "MailboxFullError",
     "ManualClock",
     "MessageError",
@@ -321,6 +468,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknownError",
     "PatternError",
+    "Pause",
     "Permit",
     "Plan",
     "PollDue",
@@ -336,12 +484,14 @@ __all__ = [
     "PushData",
     "PushEvent",
     "PushSensor",
+    "Query",
     "RandomIds",
     "RateLimitedError",
     "RateLimiter",
     "RateStatus",
     "RedriveDeadSignals",
     "RedriveFailedUnits",
+    "Registration",
     "Replay",
     "ReplayPage",
     "ResetBreakers",
@@ -350,6 +500,7 @@ __all__ = [
     "ResourceToken",
     "ResourceTokens",
     "ResourceUsage",
+    "Resume",
     "RetryBudget",
     "RetryPolicies",
     "RetryPolicy",
@@ -374,11 +525,13 @@ __all__ = [
     "SystemSpec",
     "SystemStoppedError",
     "TaskAgent",
+    "TellOptions",
     "Thresholds",
     "TreeNode",
     "UnknownAgentError",
     "UnknownUnitError",
     "Unsubscribe",
+    "WaitingMessage",
     "Work",
     "Worker",
     "report_progress",

@@ -1,0 +1,35 @@
+"""Agents that misbehave on request, importable in every process a test starts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dspex_agents import Agent
+
+
+class Blocks(Agent):
+    """Stands on the event loop when told to."""
+
+    async def on_message(self, body: Any) -> Any:
+        if body == "block":
+            time.sleep(600)  # noqa: ASYNC251 - the fault under test
+        if body == "epoch":
+            return self.context.epoch
+        return body
+
+
+class Light(Agent):
+    """Answers with its own name."""
+
+    mailbox_size = 10
+
+    async def on_message(self, body: Any) -> Any:
+        return self.context.name, body
+
+
+class Locked(Agent):
+    """Holds what cannot travel."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
