@@ -8,7 +8,7 @@ from typing import Any, Self, Unpack
 
 from dspex_agents.agent import AgentStatus, TreeNode
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.errors import SystemStoppedError
+from dspex_agents.errors import OutcomeUnknownError, SystemStoppedError
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.messaging.message import AskOptions, GetMailbox, GetStatus, Pause, Resume, WaitingMessage
@@ -35,7 +35,8 @@ class System:
     ) -> None:
         self.name, self.runtime = name, runtime
         self._root, self._on_stopped = root, on_stopped
-        self._router = Router(root, clock or SystemClock(), ids or RandomIds())
+        self._clock = clock or SystemClock()
+        self._router = Router(root, self._clock, ids or RandomIds())
         self._stopped = False
 
     def ask(self, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
@@ -48,7 +49,7 @@ class System:
 
     def tree(self, timeout_s: float = 10.0) -> TreeNode:
         """Return the tree of supervisors and agents as of now. Raises SystemStoppedError when it is gone."""
-        tree: TreeNode = self._call_root("tree", timeout_s)
+        tree: TreeNode = self._ask_root("tree", timeout_s)
         return tree
 
     def status(self, name: str, timeout_s: float = 5.0) -> AgentStatus:
@@ -68,7 +69,7 @@ class System:
 
     def find(self, query: Query | None = None, *, timeout_s: float = 5.0, **criteria: Any) -> tuple[Registration, ...]:
         """Return the registered agents that fit the query, or `Query(**criteria)`; least loaded first."""
-        found: tuple[Registration, ...] = self._call_root("find", timeout_s, query or Query(**criteria))
+        found: tuple[Registration, ...] = self._ask_root("find", timeout_s, query or Query(**criteria))
         return found
 
     def start_child(self, supervisor: str, spec: ChildSpec, timeout_s: float = 60.0) -> None:
@@ -76,23 +77,23 @@ class System:
 
         Raises SpecError for an id in use or an unknown supervisor, and what kept the agent from starting.
         """
-        self._call_root("start_children", timeout_s, supervisor, (spec,))
+        self._order_root("start_children", timeout_s, supervisor, (spec,))
 
     def start_children(self, supervisor: str, specs: Iterable[ChildSpec], timeout_s: float = 300.0) -> None:
         """Start many agents at once, far quicker than one by one. When one fails, none of them stays."""
-        self._call_root("start_children", timeout_s, supervisor, tuple(specs))
+        self._order_root("start_children", timeout_s, supervisor, tuple(specs))
 
     def stop_child(self, name: str, reason: str = "shutdown", timeout_s: float = _STOP_TIMEOUT_S) -> bool:
         """Stop an agent for good and forget its specification; False when there is none of that name."""
-        return bool(self._call_root("stop_child", timeout_s, name, reason))
+        return bool(self._order_root("stop_child", timeout_s, name, reason))
 
     def restart_child(self, name: str, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         """Stop an agent in good order and start it again; this counts as no failure. Raises UnknownAgentError."""
-        self._call_root("restart_child", timeout_s, name)
+        self._order_root("restart_child", timeout_s, name)
 
     def kill_child(self, name: str, timeout_s: float = 10.0) -> None:
         """End an agent at once, with its process if it has its own; its supervisor decides what follows."""
-        self._call_root("kill_child", timeout_s, name)
+        self._order_root("kill_child", timeout_s, name)
 
     def mailbox(self, name: str, limit: int = 100, timeout_s: float = 5.0) -> tuple[WaitingMessage, ...]:
         """Return the messages that wait at an agent, next first, at most `limit`."""
@@ -103,16 +104,16 @@ class System:
         self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000, timeout_s: float = 10.0
     ) -> tuple[DeadLetter, ...]:
         """Return messages that were told but not taken, oldest first."""
-        letters: tuple[DeadLetter, ...] = self._call_root("dead_letters", timeout_s, which, limit)
+        letters: tuple[DeadLetter, ...] = self._ask_root("dead_letters", timeout_s, which, limit)
         return letters
 
     def redrive(self, which: DeadLetterFilter = ALL_LETTERS, timeout_s: float = 10.0) -> int:
         """Send dead letters again and return how many; those that fail again come back with their history."""
-        return int(self._call_root("redrive", timeout_s, which))
+        return int(self._order_root("redrive", timeout_s, which))
 
     def purge(self, which: DeadLetterFilter = ALL_LETTERS, timeout_s: float = 10.0) -> int:
         """Throw dead letters away and return how many."""
-        return int(self._call_root("purge", timeout_s, which))
+        return int(self._order_root("purge", timeout_s, which))
 
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
         """Stop every agent in reverse order and end their processes. Calling it twice is harmless."""
@@ -128,13 +129,26 @@ class System:
             if self._on_stopped is not None:
                 self._on_stopped()
 
-    def _call_root(self, method: str, timeout_s: float, *args: Any) -> Any:
+    def _ask_root(self, method: str, timeout_s: float, *args: Any) -> Any:
+        """Ask what may be asked twice: a root that is being rebuilt is asked again until the deadline."""
+        deadline = self._clock.monotonic() + timeout_s
+        while True:
+            try:
+                return self._root.call_blocking(method, *args, timeout_s=deadline - self._clock.monotonic())
+            except PortDiedError:
+                raise SystemStoppedError(f"System {self.name!r} is gone.") from None
+            except PortUnavailableError:
+                if self._clock.monotonic() >= deadline:
+                    raise SystemStoppedError(f"System {self.name!r} is being rebuilt; ask again later.") from None
+
+    def _order_root(self, method: str, timeout_s: float, *args: Any) -> Any:
         try:
             return self._root.call_blocking(method, *args, timeout_s=timeout_s)
         except PortDiedError:
             raise SystemStoppedError(f"System {self.name!r} is gone.") from None
         except PortUnavailableError:
-            raise SystemStoppedError(f"System {self.name!r} is being rebuilt; ask again in a moment.") from None
+            text = f"The root of system {self.name!r} died meanwhile; {method} may or may not have been done."
+            raise OutcomeUnknownError(text) from None
 
     def __enter__(self) -> Self:
         return self
