@@ -68,15 +68,23 @@ class ResourceTokens:
 
     def acquire(self, resource: str, amount: float, owner: str, now: float) -> ResourceToken:
         """Hand out a token. Raises ResourceExhaustedError, or SpecError for what can never be handed out."""
-        limit = self._limit(resource)
-        if not 0 < amount <= limit:
-            raise SpecError(f"resource {resource!r}: an amount must be over 0 and at most {limit:g}, got {amount}.")
-        if self._used[resource] + amount > limit * (1 + _ROUNDING):
-            raise ResourceExhaustedError(resource, amount, limit, self._holders(resource))
+        self.check(resource, amount)
+        if self._used[resource] + amount > self.limits[resource] * (1 + _ROUNDING):
+            raise self.exhausted(resource, amount)
         token = ResourceToken(self._ids.new("token"), resource, amount, owner, now)
         self._tokens[token.id] = token
         self._used[resource] += amount
         return token
+
+    def check(self, resource: str, amount: float) -> None:
+        """Raise SpecError for what can never be handed out."""
+        limit = self._limit(resource)
+        if not 0 < amount <= limit:
+            raise SpecError(f"resource {resource!r}: an amount must be over 0 and at most {limit:g}, got {amount}.")
+
+    def exhausted(self, resource: str, amount: float) -> ResourceExhaustedError:
+        """Return the error that says who holds what of a resource now."""
+        return ResourceExhaustedError(resource, amount, self._limit(resource), self._holders(resource))
 
     def release(self, token_id: str) -> bool:
         """Take a token back. False when it is not out (any more): its owner was found gone, or gave it back before."""
