@@ -1,0 +1,1 @@
+"""Looking at a system: its figures, its thresholds, its alerts, its health."""
