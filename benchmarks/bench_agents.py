@@ -41,13 +41,13 @@ def main() -> None:
     try:
         for part in options.parts or FULL:
             started = time.perf_counter()
-            rows += (QUICK if options.quick else FULL)[part]()
+            measured = (QUICK if options.quick else FULL)[part]()
+            show(measured)
             print(f"{part}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+            rows += measured
     finally:
         disconnect_cluster()
-    if options.parts or options.quick:
-        show(rows)
-    else:
+    if not options.parts and not options.quick:
         write("agents", described, versions("ray", "pykka", "xoscar", "dspex-ray"), rows)
 
 

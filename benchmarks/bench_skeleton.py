@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 import ray
-from harness import Row, machine, median, versions, write
+from harness import Row, machine, median, show, versions, write
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -166,6 +166,7 @@ def main() -> None:
             rows += served_echo(store)
         finally:
             disconnect_cluster()
+    show(rows)
     write("skeleton", described, versions("ray", "aiohttp", "pydantic", "dspex-ray"), rows)
 
 

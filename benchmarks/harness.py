@@ -50,11 +50,10 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def write(area: str, described: dict[str, Any], used: dict[str, str], rows: Sequence[Row]) -> None:
-    """Write the area's file and print its rows."""
+    """Write the area's file."""
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": described, "versions": used, "rows": [asdict(row) for row in rows]}
     (RESULTS / f"{area}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    show(rows)
 
 
 def show(rows: Sequence[Row]) -> None:

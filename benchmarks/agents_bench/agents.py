@@ -134,7 +134,7 @@ class Sender(Agent):
 
         async def ask_next() -> None:
             for name in waiting:
-                assert await self.context.ask(name, BODY, timeout_s=_END_WITHIN_S) == BODY
+                assert await self.context.ask(name, BODY, retry_safe=True, timeout_s=_END_WITHIN_S) == BODY
 
         started = time.perf_counter()
         await asyncio.gather(*(ask_next() for _ in range(AT_ONCE)))
