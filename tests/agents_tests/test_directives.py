@@ -252,7 +252,7 @@ class Params(BaseModel):
 class Add(Action[Params, Total]):
     """Add."""
 
-    def __init__(self, bad: bool = False) -> None:
+    def __init__(self, *, bad: bool = False) -> None:
         self.bad = bad
 
     async def run(self, params: Params, context: Mapping[str, Any]) -> Decision:
