@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from sample_agents import Echo, FailsToStart, Squarer, SumOfSquares
+from sample_trees import FixedProbe
 
 from dspex_agents import (
     AgentFailedError,
@@ -45,6 +46,10 @@ def spec_of(*children: ChildSpec | SupervisorSpec, spare_hosts: int = 0, **super
 def echo(id_: str = "echo", **fields: object) -> ChildSpec:
     kwargs = {k: fields.pop(k) for k in ("concurrency", "mailbox_size", "overflow") if k in fields}
     return ChildSpec(id=id_, start=Echo, kwargs=kwargs, **fields)
+
+
+def monitor() -> ChildSpec:
+    return ChildSpec(id="monitor", start=MonitorAgent, kwargs={"probe": FixedProbe()})
 
 
 def team(*, own: bool = False) -> tuple[ChildSpec, ...]:
@@ -193,12 +198,12 @@ class RuntimeContract:
         assert 0 < results[0]["done"] < 2000
 
     def test_the_monitor_sees_every_agent_and_scores_a_healthy_system_100(self, start: Start) -> None:
-        system = start(spec_of(echo(), ChildSpec(id="monitor", start=MonitorAgent)))
+        system = start(spec_of(echo(), monitor()))
         health = system.ask("monitor", GetHealth(fresh=True), control=True)
         assert (health.score, health.alive, health.agents) == (100.0, 2, 2)
 
     def test_the_monitor_raises_an_alert_for_an_agent_that_is_down_once(self, start: Start) -> None:
-        system = start(spec_of(echo(restart="temporary"), ChildSpec(id="monitor", start=MonitorAgent)))
+        system = start(spec_of(echo(restart="temporary"), monitor()))
         with pytest.raises(AgentStoppedError):
             system.ask("echo", "exit-crash")
         with pytest.raises(SystemStoppedError):

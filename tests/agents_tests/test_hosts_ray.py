@@ -96,7 +96,8 @@ def test_children_added_at_run_time_outlive_the_death_of_the_root(wait: Callable
 
     from test_ray_runtime import answers, root_pid  # noqa: PLC0415
 
-    with start_ray_system(spec_of(echo("old"))) as system:
+    with start_ray_system(spec_of(echo("old"), echo("retired"))) as system:
+        assert system.stop_child("retired")
         system.start_children("top", [echo("kept"), echo("dropped"), echo("once", restart="temporary")])
         assert system.stop_child("dropped")
         before = {name: system.ask(name, "epoch") for name in ("old", "kept", "once")}

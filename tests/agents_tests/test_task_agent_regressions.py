@@ -46,7 +46,8 @@ from dspex_agents import (
     start_local_system,
 )
 from dspex_agents.messaging.message import Pause
-from dspex_agents.roles.progress import current_message_id
+from dspex_agents.messaging.in_hand import InHand, in_hand
+from dspex_agents.messaging.message import Envelope
 from dspex_agents.roles.task_agent import kind_of
 from dspex_agents.services.retry_policy import IMMEDIATE
 from dspex_agents.testing import LoneHost
@@ -445,7 +446,7 @@ def test_progress_goes_by_the_id_of_the_message_where_the_deliverer_names_it() -
     agent.context = LoneHost(ManualClock()).context("t")
 
     async def deliver() -> Any:
-        current_message_id.set("m-7")
+        in_hand.set(InHand(Envelope("t", 1, "m-7"), None, 0.0))
         return await agent.on_message(1)
 
     assert asyncio.run(deliver()) == 0.5

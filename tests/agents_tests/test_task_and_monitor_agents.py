@@ -1,4 +1,4 @@
-"""Figures of a task agent, and the monitor's alerts over messages."""
+"""Figures of a task agent, and what keeps one from starting."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from runtime_contract import echo, spec_of
+from runtime_contract import spec_of
 
 from dspex_agents import (
-    AcknowledgeAlert,
     AgentContext,
     AgentFailedError,
-    AgentStoppedError,
     ChildSpec,
-    GetAlerts,
-    GetHealth,
     ManualClock,
-    MonitorAgent,
-    SystemStoppedError,
     TaskAgent,
-    UnknownAgentError,
     start_local_system,
 )
 from dspex_agents.testing import LoneHost
@@ -98,27 +91,3 @@ def test_a_failing_unit_is_answered_with_its_error_and_seen_in_the_status() -> N
         with pytest.raises(AgentFailedError, match="ZeroDivisionError: by zero"):
             system.ask("t", ZeroDivisionError("by zero"))
         assert system.status("t").details["errors"] == {"ZeroDivisionError": 1}
-
-
-def test_an_open_alert_can_be_acknowledged_and_an_unknown_one_cannot() -> None:
-    monitor = ChildSpec(id="monitor", start=MonitorAgent)
-    with start_local_system(spec_of(echo(restart="temporary"), monitor)) as system:
-        with pytest.raises(AgentStoppedError):
-            system.ask("echo", "exit-crash")
-        with pytest.raises(SystemStoppedError):
-            system.ask("echo", 1)
-        system.ask("monitor", GetHealth(fresh=True), control=True)
-        assert system.ask("monitor", AcknowledgeAlert("down:echo"), control=True).acknowledged
-        system.ask("monitor", GetHealth(fresh=True), control=True)
-        (entry,) = system.ask("monitor", GetAlerts(), control=True)
-        assert (entry.acknowledged, entry.seen) == (True, 2)
-        with pytest.raises(UnknownAgentError, match=r"No open alert 'x'. Open: down:echo"):
-            system.ask("monitor", AcknowledgeAlert("x"), control=True)
-        assert system.status("monitor").details == {"score": 35.0, "open_alerts": 1, "samples": 2}
-
-
-def test_the_monitor_samples_by_itself(wait: Any) -> None:
-    monitor = ChildSpec(id="monitor", start=MonitorAgent, kwargs={"interval_s": 0.01})
-    with start_local_system(spec_of(echo(), monitor)) as system:
-        wait(lambda: system.status("monitor").details["samples"] >= 3)
-        assert system.ask("monitor", GetHealth(), control=True).score == 100.0

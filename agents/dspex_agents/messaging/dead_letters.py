@@ -12,7 +12,10 @@ from dspex_agents.ids import IdSource
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message that came to nothing. `attempts` counts every try so far; times are seconds since the epoch."""
+    """One message that came to nothing. `attempts` counts every try so far; times are seconds since the epoch.
+
+    `sender` and `priority` (the number of a `Priority`) are those of the message, kept for another try.
+    """
 
     id: str
     recipient: str
@@ -21,6 +24,8 @@ class DeadLetter:
     attempts: int
     first_failure_at: float
     last_failure_at: float
+    sender: str = ""
+    priority: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +69,20 @@ class DeadLetters:
     def __len__(self) -> int:
         return len(self._letters)
 
-    def add(self, recipient: str, message: Any, reason: str, now: float, *, attempts: int = 1) -> DeadLetter | None:
+    def add(  # noqa: PLR0913 - what a letter is made of
+        self,
+        recipient: str,
+        message: Any,
+        reason: str,
+        now: float,
+        *,
+        attempts: int = 1,
+        sender: str = "",
+        priority: int = 1,
+    ) -> DeadLetter | None:
         """Keep a message that failed after `attempts` tries. Return the letter that lost its place, if any."""
-        return self._keep(DeadLetter(self._ids.new("letter"), recipient, message, reason, attempts, now, now))
+        id_ = self._ids.new("letter")
+        return self._keep(DeadLetter(id_, recipient, message, reason, attempts, now, now, sender, priority))
 
     def put_back(self, letter: DeadLetter, reason: str, now: float, *, attempts: int = 1) -> DeadLetter | None:
         """Keep a letter again whose redrive failed, under its id and with its history. Return what lost its place."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from dspex_agents.errors import MessageError
 
@@ -41,31 +42,34 @@ class TellOptions(TypedDict, total=False):
     timeout_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """A message on its way.
+class Envelope(NamedTuple):
+    """A message on its way. A named tuple, because making and packing one must cost almost nothing.
 
     `epoch` is the incarnation of the agent that the sender knows; another one answers "stale" without looking at the
-    body. `deadline_at` is in seconds since the epoch, so that it means the same in every process. Two envelopes of one
-    `key` are handled once by one incarnation and share the answer. A `control` message never waits in the mailbox.
-    One with `not_before` (seconds since the epoch) waits in the mailbox until then.
+    body. `priority` is the number of a `Priority`. `deadline_at` is in seconds since the epoch, so that it means the
+    same in every process. Two envelopes of one `key` are handled once by one incarnation and share the answer. A
+    `control` message never waits in the mailbox. One with `not_before` (seconds since the epoch) waits in the mailbox
+    until then. A `told` one is answered as soon as the agent begins with it.
     """
 
     to: str
     body: Any
     id: str
     epoch: int | None = None
-    priority: Priority = Priority.NORMAL
+    priority: int = 1
     control: bool = False
     deadline_at: float | None = None
     key: str | None = None
     sender: str = ""
     not_before: float | None = None
+    told: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to the envelope of the same id: a value, an error, or "ask again elsewhere" (`stale`)."""
+class Reply(NamedTuple):
+    """The answer to the envelope of the same id: a value, an error, or "ask again elsewhere" (`stale`).
+
+    A stale one with an error comes from an agent that ended with the message in hand: it may have been handled.
+    """
 
     id: str
     value: Any = None
@@ -73,16 +77,15 @@ class Reply:
     stale: bool = False
 
 
-def pack_envelope(envelope: Envelope) -> tuple[Any, ...]:
-    """Return the fields as a plain tuple: pickling one costs a fifth of pickling the dataclass."""
-    e = envelope
-    return (e.to, e.body, e.id, e.epoch, int(e.priority), e.control, e.deadline_at, e.key, e.sender)
+Answer = Callable[[Envelope, Reply], None]
+"""Whom a message is answered to; called once for each message."""
 
 
-def unpack_envelope(fields: tuple[Any, ...]) -> Envelope:
-    """Rebuild the envelope of `pack_envelope`."""
-    to, body, id_, epoch, priority, control, deadline_at, key, sender = fields
-    return Envelope(to, body, id_, epoch, Priority(priority), control, deadline_at, key, sender)
+class Parcel(NamedTuple):
+    """What a host gives back over a link: the ids of told messages that were begun, and packed replies."""
+
+    begun: list[str]
+    replies: list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import itertools
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 from dspex_agents.clock import Clock
-from dspex_agents.errors import DeadlineExceededError, MessageError, OutcomeUnknownError, SystemStoppedError
+from dspex_agents.errors import (
+    AgentFailedError,
+    AgentSystemError,
+    DeadlineExceededError,
+    MessageError,
+    OutcomeUnknownError,
+    SystemStoppedError,
+)
 from dspex_agents.ids import IdSource
-from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply
+from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError, Route
 
+GRACE_S = 0.5
+"""The agent answers its own deadline first; only after these seconds does the caller's clock speak."""
+
 _STEP = tuple[Port, str, tuple[Any, ...], float]
-_GRACE_S = 0.5  # the agent answers its own deadline first; only then does the caller's clock speak
+Carry = Callable[[Port, str, tuple[Any, ...], float], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Manner:
-    """How a message is asked: the defaults of `AskOptions`."""
+@dataclass(slots=True)
+class Manner:
+    """How a message is sent: the defaults of `AskOptions`; whether it is told, and if so, told without a deadline."""
 
     timeout_s: float = 30.0
     priority: Priority = Priority.NORMAL
@@ -26,6 +37,8 @@ class _Manner:
     key: str | None = None
     retry_safe: bool = False
     delay_s: float = 0.0
+    told: bool = False
+    is_patient: bool = False
 
 
 class Router:
@@ -35,93 +48,154 @@ class Router:
     incarnation, under the same idempotency key, until the deadline; otherwise OutcomeUnknownError says so.
     """
 
-    def __init__(self, root: Port, clock: Clock, ids: IdSource) -> None:
-        self._root, self._clock, self._ids = root, clock, ids
-        self._routes: dict[str, Route] = {}
+    def __init__(self, root: Port, clock: Clock, ids: IdSource, carry: Carry | None = None) -> None:
+        """`carry` makes the calls of `ask` in place of the ports themselves."""
+        self.root, self._clock = root, clock
+        self._carry = carry or _call
+        self._prefix, self._numbers = ids.new("m"), itertools.count(1)
+        self.routes: dict[str, Route] = {}
+
+    def new_id(self) -> str:
+        """Return the id of the next message."""
+        return f"{self._prefix}.{next(self._numbers)}"
 
     async def ask(self, to: str, body: Any, *, sender: str = "", **options: Unpack[AskOptions]) -> Any:
         """Return the agent's answer. Raises the MessageError that fits, never a runtime's own error."""
-        steps = self._conversation(to, body, sender, _Manner(**options))
-        try:
-            port, method, args, left = next(steps)
-            while True:
-                try:
-                    result = await port.call(method, *args, timeout_s=left)
-                except (PortDiedError, PortUnavailableError, TimeoutError) as error:
-                    port, method, args, left = steps.throw(error)
-                else:
-                    port, method, args, left = steps.send(result)
-        except StopIteration as done:
-            return done.value
+        return await self._converse(self._conversation(to, body, sender, Manner(**options)))
 
     def ask_blocking(self, to: str, body: Any, *, sender: str = "", **options: Unpack[AskOptions]) -> Any:
         """Do what `ask` does, blocking the calling thread."""
-        steps = self._conversation(to, body, sender, _Manner(**options))
+        return self._converse_blocking(self._conversation(to, body, sender, Manner(**options)))
+
+    async def tell(self, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+        """Send a message and return when the agent has it in its mailbox. Raises the MessageError that fits.
+
+        One that comes to nothing after that is a dead letter.
+        """
+        await self._converse(self._conversation(to, body, "", _told(options)))
+
+    def tell_blocking(self, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+        """Do what `tell` does, blocking the calling thread."""
+        self._converse_blocking(self._conversation(to, body, "", _told(options)))
+
+    def envelope(self, to: str, body: Any, sender: str, manner: Manner, now: float) -> Envelope:
+        """Return a new message, of no incarnation yet."""
+        id_ = self.new_id()
+        return Envelope(
+            to,
+            body,
+            id_,
+            None,
+            int(manner.priority),
+            manner.control,
+            None if manner.is_patient else now + manner.timeout_s,
+            manner.key or (id_ if manner.retry_safe else None),
+            sender,
+            now + manner.delay_s if manner.delay_s > 0 else None,
+            manner.told,
+        )
+
+    async def _converse(self, steps: Generator[_STEP, Any, Any]) -> Any:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = await self._carry(*step)
+                except Exception as error:  # noqa: BLE001 - thrown to where it is decided upon
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value
+
+    def _converse_blocking(self, steps: Generator[_STEP, Any, Any]) -> Any:
         try:
             port, method, args, left = next(steps)
             while True:
                 try:
                     result = port.call_blocking(method, *args, timeout_s=left)
-                except (PortDiedError, PortUnavailableError, TimeoutError) as error:
+                except Exception as error:  # noqa: BLE001 - thrown to where it is decided upon
                     port, method, args, left = steps.throw(error)
                 else:
                     port, method, args, left = steps.send(result)
         except StopIteration as done:
             return done.value
 
-    def _conversation(self, to: str, body: Any, sender: str, manner: _Manner) -> Generator[_STEP, Any, Any]:
+    def _conversation(self, to: str, body: Any, sender: str, manner: Manner) -> Generator[_STEP, Any, Any]:
         """Decide every call of one message: yields what to call, is sent the result or thrown the error."""
-        deadline = self._clock.now() + manner.timeout_s
-        message_id = self._ids.new("m")
-        unknown: str | None = None
-        left_behind: int | None = None  # the incarnation known to be gone: the root waits for a later one
+        now = self._clock.now()
+        message = self.envelope(to, body, sender, manner, now)
+        deadline = now + manner.timeout_s
+        is_repeatable = manner.retry_safe or manner.control
+        unknown: MessageError | None = None
+        gone_epoch: int | None = None  # the incarnation known to be gone: the root waits for a later one
         while True:
             left = deadline - self._clock.now()
             if left <= 0:
                 raise _overdue(to, manner.timeout_s, unknown)
-            route = self._routes.get(to)
-            if route is None:
+            route = self.routes.get(to)
+            if route is None or (gone_epoch is not None and route.epoch <= gone_epoch):
                 try:
-                    route = yield self._root, "resolve", (to, left, left_behind), left + _GRACE_S
-                except TimeoutError:
-                    raise _overdue(to, manner.timeout_s, unknown) from None
-                except PortUnavailableError:
+                    route = yield self.root, "resolve", (to, left, gone_epoch), left + GRACE_S
+                except (TimeoutError, PortUnavailableError):
                     continue  # the root is being restarted: ask again until the deadline
                 except PortDiedError:
                     raise SystemStoppedError(f"The system of agent {to!r} is gone.") from None
-                self._routes[to] = route
-            envelope = Envelope(
-                to,
-                body,
-                message_id,
-                route.epoch,
-                manner.priority,
-                manner.control,
-                deadline,
-                manner.key or message_id,
-                sender,
-            )
+                self.routes[to] = route
             try:
-                replies: list[Reply] = yield route.port, "deliver", ([envelope],), left + _GRACE_S
+                replies: list[Reply] = yield (
+                    route.port,
+                    "deliver",
+                    ([message._replace(epoch=route.epoch)],),
+                    left + GRACE_S,
+                )
             except (PortDiedError, PortUnavailableError):
-                self._routes.pop(to, None)
-                left_behind = route.epoch
-                unknown = f"The process of agent {to!r} died with the message in flight; it may have been handled."
-                if not manner.retry_safe and not manner.control:
-                    raise OutcomeUnknownError(unknown) from None
+                unknown = OutcomeUnknownError(
+                    f"The process of agent {to!r} died with the message in flight; it may have been handled."
+                )
+                self._forget(to, route)
+                gone_epoch = route.epoch
+                if not is_repeatable:
+                    raise unknown from None
                 continue
             except TimeoutError:
                 raise _overdue(to, manner.timeout_s, unknown) from None
+            except AgentSystemError:
+                raise
+            except Exception as error:
+                raise cannot_travel(to, error) from error
             reply = replies[0]
             if reply.stale:
-                self._routes.pop(to, None)
-                left_behind = route.epoch
-                continue
-            if reply.error is not None:
+                unknown = reply.error or unknown
+                if reply.error is not None and not is_repeatable:
+                    raise reply.error
+                self._forget(to, route)
+                gone_epoch = route.epoch
+            elif reply.error is not None:
                 raise reply.error
-            return reply.value
+            else:
+                return reply.value
+
+    def _forget(self, to: str, route: Route) -> None:
+        if self.routes.get(to) is route:  # another message may have found the next one already
+            del self.routes[to]
 
 
-def _overdue(to: str, timeout_s: float, unknown: str | None) -> MessageError:
+async def _call(port: Port, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
+    return await port.call(method, *args, timeout_s=timeout_s)
+
+
+def _told(options: TellOptions) -> Manner:
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return Manner(told=True, is_patient="timeout_s" not in given, **given)
+
+
+def cannot_travel(to: str, error: Exception) -> AgentFailedError:
+    """Return the error of a message, or an answer, that does not pickle."""
+    kind, text = type(error).__name__, str(error)
+    return AgentFailedError(f"The message to agent {to!r}, or its answer, cannot travel: {kind}: {text}", kind, text)
+
+
+def _overdue(to: str, timeout_s: float, unknown: MessageError | None) -> MessageError:
     story = f" {unknown}" if unknown else ""
     return DeadlineExceededError(f"No answer from agent {to!r} within {timeout_s:g} s.{story}")

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from dspex_agents.clock import Clock
 from dspex_agents.errors import AgentSystemError, MessageError
-
-current_message_id: ContextVar[str | None] = ContextVar("dspex_message_id", default=None)
-"""The id of the message being handled; set by whoever hands it to the agent."""
+from dspex_agents.messaging.in_hand import in_hand
 
 
 class ProgressError(AgentSystemError):
@@ -40,10 +38,11 @@ class Progress:
 class Unit:
     """One unit under way, as its agent holds it."""
 
-    __slots__ = ("_clock", "attempt", "id", "kind", "note", "share", "started_at", "updated_at")
+    __slots__ = ("_clock", "_message", "attempt", "id", "kind", "note", "share", "started_at", "updated_at")
 
     def __init__(self, id_: str, kind: str, clock: Clock) -> None:
         self.id, self.kind, self._clock = id_, kind, clock
+        self._message = in_hand.get()
         self.share, self.note, self.attempt = 0.0, "", 0
         self.started_at = self.updated_at = clock.now()
 
@@ -57,6 +56,8 @@ class Unit:
         if not 0 <= share <= 1:  # also refuses NaN
             raise ProgressError(f"progress of {self.id!r}: share must be from 0 to 1, got {share!r}.")
         self.share, self.note, self.updated_at = share, note, self._clock.now()
+        if self._message is not None:
+            self._message.marked_at = self._clock.monotonic()
 
     def view(self) -> Progress:
         """Return the figures of this moment."""
@@ -105,7 +106,9 @@ class ProgressBoard:
 
     def unit(self, kind: str, clock: Clock) -> _OnBoard:
         """Put a unit on the board while the `with` block runs; `report_progress` inside reports on it."""
-        return _OnBoard(self._units, Unit(current_message_id.get() or f"unit-{next(self._numbers)}", kind, clock))
+        message = in_hand.get()
+        id_ = f"unit-{next(self._numbers)}" if message is None else message.envelope.id
+        return _OnBoard(self._units, Unit(id_, kind, clock))
 
     def of(self, unit_id: str) -> Progress:
         """Return the progress of one unit. Raises UnknownUnitError naming those under way."""

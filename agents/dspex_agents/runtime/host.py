@@ -17,10 +17,13 @@ from dspex_agents.agent import AgentContext, TreeNode
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.errors import AgentStoppedError
 from dspex_agents.ids import IdSource, RandomIds
-from dspex_agents.messaging.message import AskOptions, Envelope, Reply, TellOptions
-from dspex_agents.messaging.router import Router
+from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
+from dspex_agents.messaging.message import AskOptions, Envelope, Parcel, Reply, TellOptions
+from dspex_agents.runtime.blocking_work import BlockingWork
 from dspex_agents.runtime.cell import AgentCell, travelling
+from dspex_agents.runtime.deliveries import Deliveries
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
+from dspex_agents.runtime.post_office import PostOffice
 from dspex_agents.runtime.reports import AgentExited, AgentStarted, HostReport, Pulse
 from dspex_agents.supervision.changes import Changes
 from dspex_agents.supervision.child_spec import ChildSpec, HostGroup
@@ -28,6 +31,7 @@ from dspex_agents.supervision.registry import Query, Registration
 
 _T = TypeVar("_T")
 _LAST_WORDS_S = 5.0
+_ANSWERS_LEAVE_S = 0.5
 _ROOT_TIMEOUT_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -47,10 +51,12 @@ class Host:
     ) -> None:
         self.host_id, self.node, self._root = host_id, node, root
         self.clock = clock or SystemClock()
-        self._router = Router(root, self.clock, ids or RandomIds())
         self._on_orphaned = on_orphaned
         self._group: HostGroup | None = None
         self._cells: dict[str, AgentCell] = {}
+        self._post_office = PostOffice(self._cells, root, self.clock, ids or RandomIds())
+        self._deliveries = Deliveries(self._cells, self.clock, self._post_office.lost)
+        self._blocking = BlockingWork()
         self._latest: dict[str, int] = {}
         self._stall_s: dict[str, float] = {}
         self._loads: dict[str, float] = {}
@@ -58,7 +64,6 @@ class Host:
         self._exits: deque[AgentExited] = deque()
         self._numbers = itertools.count(1)
         self._exit_seen = Changes()
-        self._open_deliveries = 0
         self._guard: asyncio.Task[None] | None = None
 
     async def attach(self, preload: Sequence[str] = ()) -> int:
@@ -81,7 +86,13 @@ class Host:
                 await old.stop("replaced")
             agent = spec.start(**spec.kwargs)
             name = spec.id
-            cell = AgentCell(agent, AgentContext(name, epoch, self), lambda reason: self._exited(name, epoch, reason))
+            cell = AgentCell(
+                agent,
+                AgentContext(name, epoch, self),
+                lambda reason: self._exited(name, epoch, reason),
+                shutdown_s=spec.shutdown_s,
+                on_dead_letter=self._post_office.add_dead_letter,
+            )
             await cell.start()
         except Exception as error:  # noqa: BLE001 - the actor boundary: whatever a constructor raises is a failed start
             return AgentStarted(error=travelling(error))
@@ -132,13 +143,27 @@ class Host:
 
     async def deliver(self, batch: list[Envelope]) -> list[Reply]:
         """Answer every envelope, each in its own time; the call returns when the last one is answered."""
-        self._open_deliveries += 1
-        try:
-            if len(batch) == 1:
-                return [await self._post(batch[0])]
-            return list(await asyncio.gather(*(self._post(envelope) for envelope in batch)))
-        finally:
-            self._open_deliveries -= 1
+        return await self._deliveries.deliver(batch)
+
+    async def accept(self, link_id: str, batch: list[tuple[Any, ...]]) -> Parcel:
+        """See `Deliveries.accept`."""
+        return await self._deliveries.accept(link_id, batch)
+
+    async def replies(self, link_id: str) -> Parcel:
+        """See `Deliveries.replies`."""
+        return await self._deliveries.replies(link_id)
+
+    async def dead_letters(self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000) -> tuple[DeadLetter, ...]:
+        """Return messages that came to nothing here, oldest first, at most `limit`."""
+        return self._post_office.letters.entries(which, limit=limit)
+
+    async def redrive(self, which: DeadLetterFilter = ALL_LETTERS) -> int:
+        """Send dead letters again; return how many."""
+        return self._post_office.redrive(which)
+
+    async def purge(self, which: DeadLetterFilter = ALL_LETTERS) -> int:
+        """Throw dead letters away; return how many."""
+        return self._post_office.letters.purge(which)
 
     async def exits(self, seen: int = 0) -> list[AgentExited]:
         """Return the agents that ended by themselves, after exit number `seen`; waits until there is one.
@@ -170,6 +195,7 @@ class Host:
             node=self.node,
             group=self._group,
             exits=tuple(self._exits),
+            dead_letters=len(self._post_office.letters),
         )
 
     async def introduce(self) -> dict[str, tuple[int, AgentStarted]]:
@@ -194,8 +220,8 @@ class Host:
             self._guard.cancel()
         await self._stop_agents("shutdown")
         # every mailbox is answered by now: let the answers leave before the process ends
-        while self._open_deliveries:  # noqa: ASYNC110 - a few turns of the loop, no state to wait for
-            await asyncio.sleep(0)
+        await self._deliveries.emptied(_ANSWERS_LEAVE_S)
+        self._blocking.close()
 
     def terminate(self) -> None:
         """Drop everything at once, as the death of the process would (the in-process runtime's `kill`)."""
@@ -204,15 +230,17 @@ class Host:
         for cell in self._cells.values():
             cell.terminate()
         self._cells.clear()
+        self._post_office.close()
+        self._blocking.close()
 
     # what agents ask of their host (the contract `Hosting`) ---------------------------------------------------------
     async def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
         """See `AgentContext.ask`."""
-        return await self._router.ask(to, body, sender=sender, **options)
+        return await self._post_office.ask(sender, to, body, **options)
 
     async def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
         """See `AgentContext.tell`."""
-        raise NotImplementedError
+        await self._post_office.tell(sender, to, body, **options)
 
     async def tree(self) -> TreeNode:
         """See `AgentContext.tree`."""
@@ -241,11 +269,8 @@ class Host:
 
     async def run_blocking(self, name: str, function: Callable[..., _T], *args: Any) -> _T:
         """See `AgentContext.run_blocking`."""
-        raise NotImplementedError
-
-    async def _post(self, envelope: Envelope) -> Reply:
-        cell = self._cells.get(envelope.to)
-        return Reply(envelope.id, stale=True) if cell is None else await cell.post(envelope)
+        cell = self._cells.get(name)
+        return await self._blocking.run(name, 1 if cell is None else cell.agent.concurrency, function, *args)
 
     def _exited(self, name: str, epoch: int, reason: str) -> None:
         self._taken_out(name, epoch)

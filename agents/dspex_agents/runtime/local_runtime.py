@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dspex_agents.clock import Clock
@@ -109,6 +109,13 @@ class LocalHosts:
 
     def forget(self, ids: Iterable[str]) -> None:
         """Forget nothing."""
+
+    def retire(self, ids: Collection[str]) -> None:
+        """Keep nothing."""
+
+    def retired(self) -> set[str]:
+        """Return nothing."""
+        return set()
 
     def remembered(self) -> dict[str, tuple[str, AnySpec]]:
         """Return nothing."""

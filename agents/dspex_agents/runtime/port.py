@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,6 +86,14 @@ class HostFactory(Protocol):
 
     def remembered(self) -> dict[str, tuple[str, AnySpec]]:
         """Return the children that are remembered, in the order in which they were added."""
+        ...
+
+    def retire(self, ids: Collection[str]) -> None:
+        """Keep which children of the specification were removed for good; durable on return."""
+        ...
+
+    def retired(self) -> set[str]:
+        """Return the children that were removed."""
         ...
 
 

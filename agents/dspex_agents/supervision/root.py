@@ -99,6 +99,7 @@ class SystemRoot:
         self._placement = Placement(spec, factory, self)
         self._registry = Registry()
         self._added: dict[str, dict[str, AnySpec]] = {}
+        self._retired: set[str] = set()
         self._specs: dict[str, ChildSpec] = {}
         self._owner: dict[str, _Supervisor] = {}
         self._supervisors: dict[str, _Supervisor] = {}
@@ -124,6 +125,7 @@ class SystemRoot:
 
     async def recover(self) -> None:
         """Rebuild after the root's own death: adopt the hosts and agents that still live, start what is missing."""
+        self._retired = self._factory.retired()
         for id_, (supervisor, spec) in self._factory.remembered().items():
             self._added.setdefault(supervisor, {})[id_] = spec
         adopted, ended = await self._placement.adopt()
@@ -311,7 +313,7 @@ class SystemRoot:
         return self._supervisors[self.spec.supervisor.id]
 
     def _state(self, spec: SupervisorSpec) -> SupervisorState:
-        return SupervisorState(spec, self._rng, self._epochs, self._added.get(spec.id, {}).values())
+        return SupervisorState(spec, self._rng, self._epochs, self._added.get(spec.id, {}).values(), self._retired)
 
     def _start_supervisor(self, supervisor: _Supervisor) -> None:
         state = supervisor.state
@@ -398,11 +400,17 @@ class SystemRoot:
             if isinstance(spec, ChildSpec):
                 self._specs[spec.id], self._owner[spec.id] = spec, supervisor
             self._ends.pop(spec.id, None)
+        if back := self._retired & {spec.id for spec in specs}:
+            self._retired -= back
+            self._factory.retire(self._retired)
 
     def _removed(self, supervisor: _Supervisor, effect: Removed) -> None:
         self._owner.pop(effect.id, None)
         if self._added.get(supervisor.state.spec.id, {}).pop(effect.id, None) is not None:
             self._factory.forget([effect.id])
+        else:
+            self._retired.add(effect.id)
+            self._factory.retire(self._retired)
         self._ends[effect.id] = effect.reason
         if len(self._ends) > _REMEMBERED_ENDS:
             self._ends.popitem(last=False)

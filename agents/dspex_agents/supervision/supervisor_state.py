@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
 from dspex_agents.errors import SpecError
@@ -47,10 +47,11 @@ class SupervisorState:
         rng: random.Random,
         epochs: Epochs | None = None,
         dynamic: Iterable[AnySpec] = (),
+        without: Container[str] = (),
     ) -> None:
-        """`dynamic` are the children added to an earlier incarnation of this supervisor, when it is rebuilt."""
+        """For one that is rebuilt: `dynamic` are children added to an earlier incarnation, `without` those removed."""
         self.spec, self._rng, self._epochs = spec, rng, epochs or Epochs()
-        self.children = {child.id: Child(child) for child in spec.ordered()}
+        self.children = {child.id: Child(child) for child in spec.ordered() if child.id not in without}
         self.children |= {child.id: Child(child, dynamic=True) for child in dynamic}
         self.phase: Phase = "new"
         self.reason = ""
@@ -142,13 +143,13 @@ class SupervisorState:
 
     def _start_failed(self, child: Child, reason: str, now: float) -> list[Effect]:
         child.last_reason = reason
-        if child.status == "stopping":
+        if child.status == "stopping" or self.phase == "stopping":
             return self._after_stop(child, reason, now)
         self._set(child, "stopped")
         if self.phase == "starting":  # OTP: a failed first start rolls back and fails the supervisor
             return self._stop(f"child {child.spec.id!r} did not start: {reason}", now)
         if child.dynamic and not child.was_up:  # OTP: start_child gives the error and keeps nothing
-            return [self._forget(child, reason, failed=True)]
+            return [self._forget(child, reason, failed=True), *self._advance(now)]
         return self._restart([child], reason, now)
 
     # adding and removing ------------------------------------------------------------------------------------------
@@ -187,8 +188,17 @@ class SupervisorState:
 
     def _forget(self, child: Child, reason: str, *, failed: bool = False) -> Removed:
         self._set(child, "removed")
+        self._dequeue(child.spec.id)
         del self.children[child.spec.id]
         return Removed(child.spec.id, reason, failed)
+
+    def _dequeue(self, id_: str) -> None:
+        """Take a child that is gone out of the restart of its group: its id may come again."""
+        if id_ in self._to_start:
+            self._to_start.remove(id_)
+        for group in self._to_stop:
+            if id_ in group:
+                group.remove(id_)
 
     # exits --------------------------------------------------------------------------------------------------------
     def _exited(self, child: Child, reason: str, now: float) -> list[Effect]:
@@ -205,17 +215,15 @@ class SupervisorState:
     def _lost(self, lost: Sequence[ChildExited], now: float) -> list[Effect]:
         gone = [self.children[each.id] for each in lost if self._is(each.id, each.epoch, _UP)]
         reasons = {each.id: each.reason for each in lost}
-        effects: list[Effect] = []
-        fallen = []
-        for child in gone:
+        expected = [child for child in gone if child.status == "stopping"]
+        unborn = [c for c in gone if c.status == "starting" and c.dynamic and not c.was_up]
+        fallen = [child for child in gone if child not in expected and child not in unborn]
+        for child in gone:  # all of them first: what follows must not count on one that is lost too
             child.last_reason = reasons[child.spec.id]
-            if child.status == "stopping":
-                effects += self._after_stop(child, child.last_reason, now)
-            elif child.status == "starting" and child.dynamic and not child.was_up:
-                effects.append(self._forget(child, child.last_reason, failed=True))
-            else:
-                self._set(child, "stopped")
-                fallen.append(child)
+            self._set(child, "stopped")
+        effects: list[Effect] = [self._forget(child, child.last_reason, failed=True) for child in unborn]
+        for child in expected:
+            effects += self._after_stop(child, child.last_reason, now)
         if not fallen or self.phase in ("stopping", "stopped"):
             return effects + self._advance(now)
         if self.phase == "starting":
@@ -231,6 +239,7 @@ class SupervisorState:
     def _ended_for_good(self, ended: Sequence[Child], now: float) -> list[Effect]:
         effects: list[Effect] = []
         for child in ended:
+            self._dequeue(child.spec.id)
             if child.dynamic and child.spec.restart == "temporary":
                 effects.append(self._forget(child, child.last_reason))
             else:
@@ -265,8 +274,11 @@ class SupervisorState:
         for id_ in affected:
             if self.children[id_].status == "backoff":
                 self._set(self.children[id_], "stopped")
-        self._to_stop = deque([id_] for id_ in reversed(affected) if self._is_up(id_))
-        self._to_start = deque(id_ for id_ in affected if self.children[id_].status != "removed")
+        # a restart may come amid an earlier one: what that still had to do is not dropped
+        to_stop = {id_ for group in self._to_stop for id_ in group} | {id_ for id_ in affected if self._is_up(id_)}
+        to_start = {*self._to_start, *affected}
+        self._to_stop = deque([id_] for id_ in reversed(self.children) if id_ in to_stop)
+        self._to_start = deque(i for i in self.children if i in to_start and self.children[i].status != "removed")
         return self._advance(now)
 
     def _start_after_backoff(self, child: Child, now: float) -> Effect:

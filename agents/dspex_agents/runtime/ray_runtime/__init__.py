@@ -7,7 +7,7 @@ from dspex_agents.runtime.ray_runtime.cluster import (
     join_cluster,
     started_here,
 )
-from dspex_agents.runtime.ray_runtime.systems import find_ray_system, start_ray_system
+from dspex_agents.runtime.ray_runtime.systems import find_ray_system, ray_systems, start_ray_system
 
 __all__ = [
     "NAMESPACE",
@@ -15,6 +15,7 @@ __all__ = [
     "disconnect_cluster",
     "find_ray_system",
     "join_cluster",
+    "ray_systems",
     "start_ray_system",
     "started_here",
 ]

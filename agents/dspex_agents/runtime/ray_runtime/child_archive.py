@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import cloudpickle
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put
@@ -48,6 +48,19 @@ class ChildArchive:
         if newly:
             self._write_gone()
 
+    def retire(self, ids: Collection[str]) -> None:
+        """Keep which children of the specification were removed."""
+        _internal_kv_put(self._retired_key, json.dumps(sorted(ids)).encode(), overwrite=True)
+
+    def retired(self) -> set[str]:
+        """Return which children of the specification were removed."""
+        return set(json.loads(_internal_kv_get(self._retired_key) or b"[]"))
+
+    def clear(self) -> None:
+        """Keep nothing: the system is stopped."""
+        for raw in (*_internal_kv_list(self._prefix.encode()), self._retired_key):
+            _internal_kv_del(raw)
+
     def load(self) -> _Entries:
         """Return the children that are kept, in the order in which they were added."""
         self._gone = set(json.loads(_internal_kv_get(self._gone_key) or b"[]"))
@@ -60,6 +73,10 @@ class ChildArchive:
             self._admit(raw.decode(), kept)
             found |= kept
         return found
+
+    @property
+    def _retired_key(self) -> bytes:
+        return self._prefix.replace("/children/", "/retired").encode()
 
     @property
     def _gone_key(self) -> bytes:

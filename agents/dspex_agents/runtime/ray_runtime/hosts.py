@@ -7,15 +7,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+import cloudpickle
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dspex_agents.errors import ClusterTooSmallError
-from dspex_agents.messaging.message import unpack_envelope
+from dspex_agents.errors import AgentFailedError, ClusterTooSmallError
+from dspex_agents.messaging.message import Envelope, Parcel, Reply
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.host import Host
 from dspex_agents.runtime.port import HostOrder, Port, PortDiedError, PortUnavailableError
@@ -27,6 +28,7 @@ from dspex_agents.supervision.child_spec import AnySpec
 CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
 _ATTACH_WITHIN_S = 60.0
 _LAST_WORDS_S = 2.0
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class RayHosts:
@@ -80,6 +82,14 @@ class RayHosts:
         """See `HostFactory.forget`."""
         self._archive.forget(ids)
 
+    def retire(self, ids: Collection[str]) -> None:
+        """See `HostFactory.retire`."""
+        self._archive.retire(ids)
+
+    def retired(self) -> set[str]:
+        """See `HostFactory.retired`."""
+        return self._archive.retired()
+
     def remembered(self) -> dict[str, tuple[str, AnySpec]]:
         """See `HostFactory.remembered`."""
         return self._archive.load()
@@ -128,8 +138,29 @@ class _HostActor(Host):
 
     async def deliver_packed(self, batch: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """See `Host.deliver`."""
-        replies = await self.deliver([unpack_envelope(fields) for fields in batch])
-        return [(reply.id, reply.value, reply.error, reply.stale) for reply in replies]
+        return list(map(tuple, await self.deliver([Envelope._make(fields) for fields in batch])))
+
+    async def accept(self, link_id: str, batch: list[tuple[Any, ...]]) -> Any:
+        """See `Host.accept`."""
+        return _sendable(await super().accept(link_id, batch))
+
+    async def replies(self, link_id: str) -> Any:
+        """See `Host.replies`."""
+        return _sendable(await super().replies(link_id))
+
+
+def _sendable(parcel: Parcel) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the parcel as plain data. One answer that cannot travel must not hold up all others."""
+    return parcel.begun, [r if type(r[1]) in _PLAIN else _checked(r) for r in parcel.replies]
+
+
+def _checked(fields: tuple[Any, ...]) -> tuple[Any, ...]:
+    try:
+        cloudpickle.dumps(fields)
+    except Exception as error:  # noqa: BLE001 - a stranger's data may break pickling in any way
+        kind, text = type(error).__name__, str(error)
+        return tuple(Reply(fields[0], error=AgentFailedError(f"The answer cannot travel: {kind}: {text}", kind, text)))
+    return fields
 
 
 def _name_in(frame: FrameType) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
 
-from dspex_agents.messaging.message import Reply, pack_envelope
+from dspex_agents.messaging.message import Reply
 from dspex_agents.runtime.port import PortDiedError, PortUnavailableError
 
 _REVIVAL_PAUSE_S = 0.05
@@ -56,7 +56,7 @@ class RayPort:
 
     def _send(self, method: str, args: tuple[Any, ...]) -> Any:
         if method == "deliver":
-            return self._handle.deliver_packed.remote([pack_envelope(envelope) for envelope in args[0]])
+            return self._handle.deliver_packed.remote(list(map(tuple, args[0])))
         return getattr(self._handle, method).remote(*args)
 
     def kill(self) -> None:
@@ -72,7 +72,7 @@ class RootPort(RayPort):
 
 
 def _received(method: str, result: Any) -> Any:
-    return [Reply(*fields) for fields in result] if method == "deliver" else result
+    return [Reply._make(fields) for fields in result] if method == "deliver" else result
 
 
 def _cause(error: RayTaskError) -> Exception:

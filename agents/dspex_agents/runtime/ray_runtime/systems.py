@@ -31,9 +31,11 @@ class _RootActor:
         extend_search_path(search_path)
         self._key = _spec_key(name, namespace)
         system: SystemSpec = cloudpickle.loads(_internal_kv_get(self._key))
-        archive = ChildArchive(self._key.decode())
-        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path, archive))
+        self._archive = ChildArchive(self._key.decode())
+        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path, self._archive))
         self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+        if not self._reborn:
+            self._archive.clear()  # a system of this name may have died here without being stopped
         self._recovery: asyncio.Task[None] | None = None
 
     async def invoke(self, method: str, *args: Any) -> Any:
@@ -46,6 +48,7 @@ class _RootActor:
             await asyncio.shield(self._recovery)
         result = await getattr(self._root, method)(*args)
         if method == "stop":
+            self._archive.clear()
             _internal_kv_del(self._key)
         return result
 
@@ -99,6 +102,12 @@ def _is_taken(name: str, namespace: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ray_systems(namespace: str = NAMESPACE) -> list[str]:
+    """Return the names of the systems that run in the namespace, in order: their roots, not `system/host` processes."""
+    named: list[Any] = ray.util.list_named_actors(all_namespaces=True)  # dicts, with all_namespaces
+    return sorted(a["name"] for a in named if a["namespace"] == namespace and "/" not in a["name"])
 
 
 def find_ray_system(name: str, *, namespace: str = NAMESPACE) -> System:

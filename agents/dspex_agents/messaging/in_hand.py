@@ -1,0 +1,32 @@
+"""The message in hand: what code that runs for a message knows of it, however deep inside."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+from dspex_agents.messaging.message import Envelope
+
+
+class InHand:
+    """One message being handled. `marked_at` is when it began or last showed progress, in monotonic seconds.
+
+    `ended` says why it was cut short, if it was.
+    """
+
+    __slots__ = ("began_at", "ended", "envelope", "marked_at", "task")
+
+    def __init__(self, envelope: Envelope, task: asyncio.Task[None] | None, now: float) -> None:
+        self.envelope, self.task = envelope, task
+        self.began_at = self.marked_at = now
+        self.ended = ""
+
+    def cut(self, why: str) -> None:
+        """Raise CancelledError inside the code that handles it."""
+        self.ended = why
+        if self.task is not None:
+            self.task.cancel()
+
+
+in_hand: ContextVar[InHand | None] = ContextVar("dspex_in_hand", default=None)
+"""The message for which the present code runs; carried over into its tasks and threads."""

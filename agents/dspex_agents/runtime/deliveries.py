@@ -1,0 +1,135 @@
+"""The receiving end of messages at a host: single deliveries, and links over which they come in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from dspex_agents.clock import Clock
+from dspex_agents.messaging.message import Envelope, Parcel, Reply
+from dspex_agents.runtime.cell import AgentCell
+
+_POLL_S = 10.0
+_ABANDONED_S = 60.0
+
+
+class _ReplyBox:
+    """What is answered to one link, until it is fetched. `open` messages are not answered yet."""
+
+    __slots__ = ("_begun", "_replies", "_waiter", "calls", "open", "seen_at")
+
+    def __init__(self) -> None:
+        self._begun: list[str] = []
+        self._replies: list[tuple[object, ...]] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self.open = self.calls = 0
+        self.seen_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._begun) + len(self._replies)
+
+    def answer(self, envelope: Envelope, reply: Reply) -> None:
+        """Keep an answer until it is fetched."""
+        self.open -= 1
+        if envelope.told and reply.error is None and not reply.stale:
+            self._begun.append(envelope.id)
+        else:
+            self._replies.append(tuple(reply))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def filled(self, timeout_s: float) -> None:
+        """Return when there is something to fetch, or after so many seconds."""
+        if not len(self):
+            self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._waiter,), timeout=timeout_s)
+
+    def collect(self) -> Parcel:
+        """Take out all there is."""
+        parcel = Parcel(self._begun, self._replies)
+        self._begun, self._replies = [], []
+        return parcel
+
+
+class Deliveries:
+    """Hands what arrives to the cells, and keeps the answers of each link until they are fetched.
+
+    `on_lost` gets told messages of senders without a host that came to nothing after they had been taken.
+    """
+
+    def __init__(
+        self, cells: Mapping[str, AgentCell], clock: Clock, on_lost: Callable[[Envelope, Reply], None]
+    ) -> None:
+        self._cells, self._clock, self._on_lost = cells, clock, on_lost
+        self._boxes: dict[str, _ReplyBox] = {}
+        self._calls = 0
+
+    async def deliver(self, batch: list[Envelope]) -> list[Reply]:
+        """Answer every envelope, each in its own time; return when the last one is answered."""
+        self._calls += 1
+        try:
+            if len(batch) == 1:
+                return [await self._post(batch[0])]
+            return list(await asyncio.gather(*(self._post(envelope) for envelope in batch)))
+        finally:
+            self._calls -= 1
+
+    async def accept(self, link_id: str, batch: list[tuple[object, ...]]) -> Parcel:
+        """Take in a batch of packed envelopes, in order, and return at once, with the answers that are ready."""
+        box = self._box(link_id)
+        box.open += len(batch)
+        for fields in batch:
+            envelope = Envelope._make(fields)
+            if (cell := self._cells.get(envelope.to)) is None:
+                box.answer(envelope, Reply(envelope.id, stale=True))
+            else:
+                cell.take(envelope, box.answer)
+        await asyncio.sleep(0)  # what takes no time is answered by then
+        return box.collect()
+
+    async def replies(self, link_id: str) -> Parcel:
+        """Return the answers of a link that are ready; waits for one, but not for ever."""
+        box = self._box(link_id)
+        box.calls += 1
+        try:
+            await box.filled(_POLL_S)
+        finally:
+            box.calls -= 1
+            box.seen_at = self._clock.monotonic()
+        return box.collect()
+
+    async def emptied(self, timeout_s: float) -> None:
+        """Return when every answer has left, or after so many seconds."""
+        end = self._clock.monotonic() + timeout_s
+        while (self._calls or any(map(len, self._boxes.values()))) and self._clock.monotonic() < end:
+            await asyncio.sleep(0.001 if not self._calls else 0)
+
+    def _box(self, link_id: str) -> _ReplyBox:
+        now = self._clock.monotonic()
+        box = self._boxes.get(link_id)
+        if box is None:
+            for id_, other in list(self._boxes.items()):
+                if not other.calls and now - other.seen_at > _ABANDONED_S:
+                    del self._boxes[id_]
+            box = self._boxes[link_id] = _ReplyBox()
+        box.seen_at = now
+        return box
+
+    async def _post(self, envelope: Envelope) -> Reply:
+        cell = self._cells.get(envelope.to)
+        if cell is None:
+            return Reply(envelope.id, stale=True)
+        if not envelope.told:
+            return await cell.post(envelope)
+        refusal: list[Reply] = []
+        is_taken = False
+
+        def answer(told: Envelope, reply: Reply) -> None:
+            if is_taken:
+                self._on_lost(told, reply)
+            else:
+                refusal.append(reply)
+
+        cell.take(envelope, answer)
+        is_taken = True
+        return refusal[0] if refusal else Reply(envelope.id)
