@@ -18,6 +18,7 @@ from sample_agents import Squarer, SumOfSquares
 from test_ray_runtime import answers, process_of, root_pid, running
 
 from dspex_agents import ChildSpec, CoordinatorAgent, MonitorAgent, RunPlan, System, TaskAgent, TreeNode
+from dspex_agents.monitoring.sampling import Sampling
 from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos]
@@ -38,7 +39,7 @@ def tree_spec() -> object:
         *(task(name, "own") for name in WORKERS[:2]),
         *(task(name, "shared") for name in WORKERS[2:]),
         ChildSpec(id="coord", start=CoordinatorAgent, kwargs={"members": WORKERS}, isolation="own"),
-        ChildSpec(id="monitor", start=MonitorAgent, kwargs={"interval_s": 0.2}, isolation="own"),
+        ChildSpec(id="monitor", start=MonitorAgent, kwargs={"sampling": Sampling(interval_s=0.2)}, isolation="own"),
         spare_hosts=1,
     )
 
