@@ -80,23 +80,17 @@ if TYPE_CHECKING:
         TellOptions,
         WaitingMessage,
     )
+    from dspex_agents.monitoring.alert import Alert
+    from dspex_agents.monitoring.alert_book import OpenAlert
+    from dspex_agents.monitoring.health import Health
+    from dspex_agents.monitoring.monitor_agent import MonitorAgent
+    from dspex_agents.monitoring.monitor_messages import AcknowledgeAlert, GetAlerts, GetHealth
+    from dspex_agents.monitoring.thresholds import Thresholds
     from dspex_agents.roles.coordinator_agent import (
         CancelPlan,
         CoordinatorAgent,
         GetProgress,
         RunPlan,
-    )
-    from dspex_agents.roles.health import (
-        Alert,
-        Health,
-        Thresholds,
-    )
-    from dspex_agents.roles.monitor_agent import (
-        AcknowledgeAlert,
-        GetAlerts,
-        GetHealth,
-        MonitorAgent,
-        OpenAlert,
     )
     from dspex_agents.roles.payload_check import (
         InvalidPayloadError,
@@ -238,7 +232,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "AcknowledgeAlert": "dspex_agents.roles.monitor_agent",
+    "AcknowledgeAlert": "dspex_agents.monitoring.monitor_messages",
     "Action": "dspex_agents.actions.action",
     "ActionError": "dspex_agents.actions.action",
     "ActionFailedError": "dspex_agents.actions.action",
@@ -252,7 +246,7 @@ _HOMES = {
     "AgentStatus": "dspex_agents.agent",
     "AgentStoppedError": "dspex_agents.errors",
     "AgentSystemError": "dspex_agents.errors",
-    "Alert": "dspex_agents.roles.health",
+    "Alert": "dspex_agents.monitoring.alert",
     "AskOptions": "dspex_agents.messaging.message",
     "Backoff": "dspex_agents.supervision.child_spec",
     "BreakerOpen": "dspex_agents.services.breaker",
@@ -285,17 +279,17 @@ _HOMES = {
     "DiscardDeadSignals": "dspex_agents.signals.signal_messages",
     "Failure": "dspex_agents.roles.plan",
     "FieldProblem": "dspex_agents.actions.action",
-    "GetAlerts": "dspex_agents.roles.monitor_agent",
+    "GetAlerts": "dspex_agents.monitoring.monitor_messages",
     "GetDeadSignals": "dspex_agents.signals.signal_messages",
     "GetFailedUnits": "dspex_agents.roles.task_messages",
-    "GetHealth": "dspex_agents.roles.monitor_agent",
+    "GetHealth": "dspex_agents.monitoring.monitor_messages",
     "GetMailbox": "dspex_agents.messaging.message",
     "GetMetrics": "dspex_agents.roles.task_messages",
     "GetProgress": "dspex_agents.roles.coordinator_agent",
     "GetProgressOf": "dspex_agents.roles.task_messages",
     "GetStatus": "dspex_agents.messaging.message",
     "Guard": "dspex_agents.roles.resilience",
-    "Health": "dspex_agents.roles.health",
+    "Health": "dspex_agents.monitoring.health",
     "HostGroup": "dspex_agents.supervision.child_spec",
     "IdSource": "dspex_agents.ids",
     "Instruction": "dspex_agents.actions.instruction",
@@ -310,8 +304,8 @@ _HOMES = {
     "MetricSensor": "dspex_agents.sensors.metric_sensor",
     "MetricWatch": "dspex_agents.sensors.metric_sensor",
     "Migration": "dspex_agents.database",
-    "MonitorAgent": "dspex_agents.roles.monitor_agent",
-    "OpenAlert": "dspex_agents.roles.monitor_agent",
+    "MonitorAgent": "dspex_agents.monitoring.monitor_agent",
+    "OpenAlert": "dspex_agents.monitoring.alert_book",
     "Outcome": "dspex_agents.roles.plan",
     "OutcomeUnknownError": "dspex_agents.errors",
     "PatternError": "dspex_agents.signals.signal_router",
@@ -373,7 +367,7 @@ _HOMES = {
     "SystemStoppedError": "dspex_agents.errors",
     "TaskAgent": "dspex_agents.roles.task_agent",
     "TellOptions": "dspex_agents.messaging.message",
-    "Thresholds": "dspex_agents.roles.health",
+    "Thresholds": "dspex_agents.monitoring.thresholds",
     "TreeNode": "dspex_agents.agent",
     "UnknownAgentError": "dspex_agents.errors",
     "UnknownUnitError": "dspex_agents.roles.progress",

@@ -14,8 +14,7 @@ _ORDERLY = ("normal", "shutdown", "removed")
 _MAX_RESTARTS_KEPT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class AgentFigures:
+class AgentFigures(NamedTuple):
     """One agent at one look.
 
     `state`: "alive" is one whose host gave its figures; "silent" one that should run but whose host gave none;
