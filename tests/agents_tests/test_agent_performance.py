@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from runtime_contract import echo, spec_of
 from sample_trees import down, tree, up
 
 from dspex_agents.agent import TreeNode
 from dspex_agents.clock import ManualClock
-from dspex_agents.errors import SpecError
+from dspex_agents.database import Database
+from dspex_agents.errors import AgentFailedError, SpecError
 from dspex_agents.ids import CountingIds
 from dspex_agents.monitoring.agent_performance import (
     AgentPerformance,
@@ -19,9 +22,13 @@ from dspex_agents.monitoring.agent_performance import (
     system_recommendations,
 )
 from dspex_agents.monitoring.roster import Roster
+from dspex_agents.runtime.local_runtime import start_local_system
 from dspex_agents.sensors.agent_performance_sensor import AgentPerformanceSensor
 from dspex_agents.sensors.sensor import PollNow
 from dspex_agents.signals.signal import Signal
+from dspex_agents.signals.signal_bus import SignalBusAgent
+from dspex_agents.signals.signal_messages import Replay
+from dspex_agents.supervision.child_spec import ChildSpec
 from dspex_agents.testing import LoneHost
 
 GIB = 1024**3
@@ -72,12 +79,14 @@ def test_each_figure_beyond_its_limit_is_an_issue_and_three_are_critical(
 
 @pytest.mark.parametrize("node", [down("a", "OSError: x"), down("a", status="running")])
 def test_an_agent_that_is_not_there_is_critical(node: TreeNode) -> None:
-    found = judged([up("a"), node])
+    found = judged([up("a"), node, node])
     assert ([issue.kind for issue in found.issues], found.level) == (["down"], "critical")
 
 
-@pytest.mark.parametrize("node", [down("a", "normal", status="removed"), down("a", status="starting")])
-def test_an_agent_that_ended_in_good_order_or_is_starting_is_not_judged(node: TreeNode) -> None:
+@pytest.mark.parametrize(
+    "node", [down("a", "normal", status="removed"), down("a", status="starting"), down("a", status="running")]
+)
+def test_an_agent_that_ended_in_good_order_or_is_starting_or_late_is_not_judged(node: TreeNode) -> None:
     roster, watch = Roster(), PerformanceWatch()
     roster.begin()
     assert watch.observe(roster.observe(node, 0)[0]) is None
@@ -200,3 +209,19 @@ def test_rates_are_those_since_the_poll_before() -> None:
 def test_a_bad_interval_of_the_sensor_is_named() -> None:
     with pytest.raises(SpecError, match="AgentPerformanceSensor: interval_s must be a number of seconds above 0"):
         AgentPerformanceSensor("bus", interval_s=-1)
+
+
+def test_the_sensor_of_a_real_system_sees_which_agents_fail(tmp_path: Path) -> None:
+    bus = ChildSpec(id="bus", start=SignalBusAgent, kwargs={"database": Database(str(tmp_path / "signals.db"))})
+    sensor = ChildSpec(id="performance", start=AgentPerformanceSensor, kwargs={"bus": "bus"})
+    with start_local_system(spec_of(bus, echo("good"), echo("bad"), sensor)) as system:
+        for _ in range(20):
+            assert system.ask("good", 1) == 1
+            with pytest.raises(AgentFailedError):
+                system.ask("bad", "boom")
+        assert system.ask("performance", PollNow()) == 2
+        (entry,) = system.ask("bus", Replay("agent.performance.degraded")).signals
+        assert [agent["agent"] for agent in entry.signal.data["agents"]] == ["bad"]
+        assert entry.signal.data["recommendations"] == [
+            "Agent bad fails 100.0 % of its messages. Look at its errors by type."
+        ]

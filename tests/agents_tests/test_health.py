@@ -60,7 +60,7 @@ def health_of(*nodes: TreeNode, system: SystemFigures = WELL, **thresholds: Any)
         ([up("a", memory=2 * GIB + 1)], ["process_memory:n1:7"]),
         ([down("a", status="starting")], []),
         ([down("a")], ["down:a"]),
-        ([down("a", status="running")], ["silent:a"]),
+        ([down("a", status="running")], []),
         ([down("a", "normal", status="removed"), up("b")], []),
     ],
 )
@@ -322,7 +322,7 @@ def test_a_message_of_every_kind_can_be_built_and_names_its_figure() -> None:
 
 def _one_of_each() -> tuple[Alert, ...]:
     watch = watching(agent_failures=1)
-    look(watch, 1000.0, up("f"))
+    look(watch, 1000.0, up("f"), down("s", status="running"))
     bad = up("b", handled=50, failed=50, busy_s=900.0, mailbox=990, memory=3 * GIB, **YOUNG)
     full = replace(WELL, cpu_usage=99.0, memory_usage=99.0, disk_usage=99.0)
     look(watch, 1005.0, bad, down("d"), down("s", status="running"), up("f", restarts=2), system=full)

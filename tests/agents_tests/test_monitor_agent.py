@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from monitor_scene import Scene
 from runtime_contract import echo, spec_of
+from sample_agents import Squarer
 from sample_trees import WELL, FixedProbe, down, tree, up
 
 from dspex_agents.agent import TreeNode
+from dspex_agents.database import Database
 from dspex_agents.errors import AgentFailedError, AgentStoppedError, SpecError, SystemStoppedError
 from dspex_agents.monitoring.alert_book import AlertRules, UnknownAlertError
 from dspex_agents.monitoring.monitor_agent import MonitorAgent
@@ -30,7 +34,10 @@ from dspex_agents.monitoring.monitor_messages import (
 )
 from dspex_agents.monitoring.sampling import Sampling
 from dspex_agents.monitoring.thresholds import Thresholds
+from dspex_agents.roles.task_agent import TaskAgent
 from dspex_agents.runtime.local_runtime import start_local_system
+from dspex_agents.signals.signal_bus import SignalBusAgent
+from dspex_agents.signals.signal_messages import Replay
 from dspex_agents.supervision.child_spec import ChildSpec
 
 FAST = Sampling(interval_s=0.001)
@@ -372,6 +379,10 @@ def monitor(**options: Any) -> ChildSpec:
     return ChildSpec(id="monitor", start=MonitorAgent, kwargs={"probe": FixedProbe(), **options})
 
 
+def team_worker() -> ChildSpec:
+    return ChildSpec(id="w", start=TaskAgent, kwargs={"worker": Squarer})
+
+
 def test_the_monitor_samples_by_itself(wait: Any) -> None:
     with start_local_system(spec_of(echo(), monitor(sampling=Sampling(interval_s=0.01)))) as system:
         wait(lambda: system.status("monitor").details["samples"] >= 3)
@@ -413,3 +424,43 @@ def test_agents_that_are_added_and_removed_while_the_system_runs_enrol_and_leave
         health = system.ask("monitor", GetHealth(fresh=True), control=True)
         assert (health.agents, health.alive, health.score) == (6, 6, 100.0)
         assert system.status("monitor").details["agents"] == 6
+
+
+def test_an_agent_that_works_badly_is_an_alert_from_its_real_figures() -> None:
+    limits = Thresholds(response_time=20.0, min_handled=3)
+    with start_local_system(spec_of(team_worker(), echo(), monitor(thresholds=limits))) as system:
+        for _ in range(3):
+            system.ask("w", ("slow", 0.05, None))
+            with pytest.raises(AgentFailedError):
+                system.ask("echo", "boom")
+        health = system.ask("monitor", GetHealth(fresh=True), control=True)
+        assert [alert.id for alert in health.alerts] == ["response_time:w", "error_rate:echo"]
+        assert health.alerts[0].current >= 45.0  # milliseconds; a busy machine may take longer
+
+
+def test_a_mailbox_that_fills_is_held_against_its_real_size(wait: Any) -> None:
+    with start_local_system(spec_of(echo(mailbox_size=10), monitor())) as system:
+        askers = [threading.Thread(target=lambda: system.ask("echo", "wait", timeout_s=20)) for _ in range(10)]
+        for asker in askers:
+            asker.start()
+        wait(lambda: system.status("echo").mailbox == 9)
+        health = system.ask("monitor", GetHealth(fresh=True), control=True)
+        assert [(alert.id, alert.current) for alert in health.alerts] == [("mailbox_fill:echo", 90.0)]
+        assert system.ask("echo", "open", control=True)
+        for asker in askers:
+            asker.join(20)
+
+
+def test_what_happens_is_on_the_bus_of_a_real_system(tmp_path: Path, wait: Any) -> None:
+    bus = ChildSpec(id="bus", start=SignalBusAgent, kwargs={"database": Database(str(tmp_path / "signals.db"))})
+    with start_local_system(spec_of(bus, echo(), monitor(bus="bus"))) as system:
+        system.ask("monitor", GetHealth(fresh=True), control=True)
+        wait(lambda: system.status("monitor").details["published"] == 4)
+        entries = system.ask("bus", Replay("monitor.*")).signals
+        assert [entry.signal.type.partition(".")[2] for entry in entries] == [
+            "monitoring_started",
+            "agent_enrolled",
+            "metrics_collected",
+            "health_analyzed",
+        ]
+        assert entries[2].signal.data["agents"]["alive"] == 3

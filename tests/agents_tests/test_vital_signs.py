@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from runtime_contract import echo, spec_of
 from sample_trees import WELL, FixedProbe, down, tree, up
 
 from dspex_agents.agent import TreeNode
 from dspex_agents.clock import ManualClock
+from dspex_agents.database import Database
 from dspex_agents.errors import SpecError
 from dspex_agents.ids import CountingIds
 from dspex_agents.monitoring.vital_signs import VitalLimits, VitalWatch, vital_score, vital_status
+from dspex_agents.runtime.local_runtime import start_local_system
 from dspex_agents.sensors.sensor import PollDue, PollNow
 from dspex_agents.sensors.system_health_sensor import SystemHealthSensor
 from dspex_agents.signals.signal import Signal
+from dspex_agents.signals.signal_bus import SignalBusAgent
+from dspex_agents.signals.signal_messages import Replay
+from dspex_agents.supervision.child_spec import ChildSpec
 from dspex_agents.testing import LoneHost
 
 
@@ -160,3 +167,12 @@ def test_the_sensor_polls_by_its_interval() -> None:
 def test_a_bad_option_of_the_sensor_is_named(option: str) -> None:
     with pytest.raises(SpecError, match=f"SystemHealthSensor: {option} must be a number of seconds above 0"):
         SystemHealthSensor("bus", **{option: 0})
+
+
+def test_the_sensor_of_a_real_system_publishes_to_its_bus(tmp_path: Path) -> None:
+    bus = ChildSpec(id="bus", start=SignalBusAgent, kwargs={"database": Database(str(tmp_path / "signals.db"))})
+    sensor = ChildSpec(id="vitals", start=SystemHealthSensor, kwargs={"bus": "bus", "probe": FixedProbe()})
+    with start_local_system(spec_of(bus, echo(), sensor)) as system:
+        assert system.ask("vitals", PollNow()) == 1
+        (entry,) = system.ask("bus", Replay("system.health.*")).signals
+        assert (entry.signal.type, entry.signal.data["figures"]["agents"]) == ("system.health.ok", 3.0)

@@ -127,8 +127,8 @@ class PerformanceWatch:
         self._past: dict[str, _Past] = {}
 
     def observe(self, figures: AgentFigures) -> AgentPerformance | None:
-        """Judge one agent; None for one that ended in good order, and of one that is starting."""
-        if figures.state in {"ended", "starting"}:
+        """Judge one agent; None for one that ended in good order, is starting, or has just missed one look."""
+        if figures.state in {"ended", "starting", "late"}:
             return None
         past = self._past.get(figures.name)
         if past is None:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from dspex_agents.agent import AgentStatus, TreeNode
 from dspex_agents.errors import SpecError
 
-AgentState = Literal["alive", "starting", "silent", "down", "ended"]
+AgentState = Literal["alive", "starting", "late", "silent", "down", "ended"]
 _ORDERLY = ("normal", "shutdown", "removed")
 _MAX_RESTARTS_KEPT = 100
 
@@ -17,10 +17,11 @@ _MAX_RESTARTS_KEPT = 100
 class AgentFigures(NamedTuple):
     """One agent at one look.
 
-    `state`: "alive" is one whose host gave its figures; "silent" one that should run but whose host gave none;
-    "ended" one that ended in good order and does not come back. Of the recent window of `span_s` seconds: `done`
-    messages, `error_rate` in percent of them, `response_ms` mean time spent on one, `queue_growth` messages; None
-    means not known. `failures` are its restarts within the failure window. Memory is that of its process, in bytes.
+    `state`: "alive" is one whose host gave its figures; "late" one that should run but whose host gave none, "silent"
+    one of which that is so at the second look in a row; "ended" one that ended in good order and does not come back.
+    Of the recent window of `span_s` seconds: `done` messages, `error_rate` in percent of them, `response_ms` mean time
+    spent on one, `queue_growth` messages; None means not known. `failures` are its restarts within the failure window.
+    Memory is that of its process, in bytes.
     """
 
     name: str
@@ -72,7 +73,7 @@ class _Track:
     last: _Mark | None = None
     restarts: int = 0
     restarted: deque[tuple[float, int]] | None = None
-    is_starting: bool = False
+    is_awaited: bool = False
     look: int = 0
 
 
@@ -122,7 +123,7 @@ class Roster:
                 node.id, state, node.status, reason=node.last_reason, restarts=node.restarts, failures=failures
             )
             return figures, Step(restarts=restarts)
-        track.is_starting = False
+        track.is_awaited = False
         return self._alive(node, node.agent, track, failures, restarts, now)
 
     def end(self) -> tuple[list[str], list[str]]:
@@ -193,10 +194,10 @@ class Roster:
 
 
 def _absent(node: TreeNode, track: _Track) -> AgentState:
-    """Return the state of an agent without figures. One may be starting at one look; at the next it is down."""
-    was_starting, track.is_starting = track.is_starting, node.status == "starting"
-    if track.is_starting and not was_starting:
-        return "starting"
+    """Return the state of an agent without figures. One may be starting or late at one look, but not at the next."""
+    was_awaited, track.is_awaited = track.is_awaited, node.status in {"starting", "running"}
     if node.status == "running":
-        return "silent"
+        return "silent" if was_awaited else "late"
+    if node.status == "starting" and not was_awaited:
+        return "starting"
     return "ended" if node.status in {"stopped", "removed"} and node.last_reason in _ORDERLY else "down"
