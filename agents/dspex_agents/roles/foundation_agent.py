@@ -203,8 +203,9 @@ class FoundationAgent(FoundationHooks):
 
     async def _run_hooked(self, instruction: Instruction) -> BaseModel:
         await self.on_before_run(instruction)
-        around = {**self.action_context(), **instruction.context}
-        around |= {"state": self._state.model_copy(deep=True), "agent": self.context}
+        async with self._lock:  # a change whose asker gave up may be under way: the action must see what comes of it
+            state = self._state.model_copy(deep=True)
+        around = {**self.action_context(), **instruction.context, "state": state, "agent": self.context}
         output, decided = await decide(instruction, context=around, clock=self.context.clock)
         directives = self._shell.check(decided)
         changed = await self.on_after_run(instruction, output, directives)

@@ -6,6 +6,7 @@ import functools
 import json
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,6 +20,7 @@ from dspex_agents.state.snapshot import FencedError, Snapshot, SnapshotError, js
 
 _MAX_BYTES = 16 * 1024 * 1024
 _MAX_NAME = 200
+_THREADS = 8
 _metadata = sa.MetaData()
 _snapshots = sa.Table(
     "agent_snapshots",
@@ -46,6 +48,9 @@ class SnapshotStore:
 
     Makes its table on first use. Pickles by its address; a process has one store for each address, so that many agents
     share a few connections. Raises StoreError when the database cannot be used.
+
+    `threads` is where an event loop has the calls run: one thread for SQLite, which has one writer. They are the
+    store's own, so that no blocking work of an agent keeps its state from being saved.
     """
 
     def __init__(self, database: Database, system: str, partition: str = "") -> None:
@@ -53,6 +58,7 @@ class SnapshotStore:
             raise SpecError(f"snapshots: system must be 1 to {_MAX_NAME} letters, got {system!r} ({partition!r}).")
         self.system, self.partition = system, partition
         self._database = database
+        self.threads = ThreadPoolExecutor(1 if database.is_sqlite else _THREADS, thread_name_prefix="dspex-snapshots")
         self._is_ready, self._making_ready = False, threading.Lock()
 
     def claim(self, agent: str, epoch: int, at: float) -> Snapshot | None:
