@@ -45,9 +45,8 @@ from dspex_agents import (
     report_progress,
     start_local_system,
 )
-from dspex_agents.messaging.message import Pause
 from dspex_agents.messaging.in_hand import InHand, in_hand
-from dspex_agents.messaging.message import Envelope
+from dspex_agents.messaging.message import Envelope, Pause
 from dspex_agents.roles.task_agent import kind_of
 from dspex_agents.services.retry_policy import IMMEDIATE
 from dspex_agents.testing import LoneHost

@@ -69,7 +69,7 @@ class DeadLetters:
     def __len__(self) -> int:
         return len(self._letters)
 
-    def add(  # noqa: PLR0913 - what a letter is made of
+    def add(
         self,
         recipient: str,
         message: Any,

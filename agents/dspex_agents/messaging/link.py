@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
 
 from dspex_agents.clock import Clock
 from dspex_agents.errors import AgentFailedError, DeadlineExceededError, OutcomeUnknownError

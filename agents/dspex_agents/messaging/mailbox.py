@@ -224,4 +224,6 @@ def _preview(body: Any) -> str:
 
 def _shown(envelope: Envelope) -> WaitingMessage:
     e = envelope
-    return WaitingMessage(e.id, e.sender, Priority(e.priority).name.lower(), _preview(e.body), e.deadline_at, e.not_before)
+    return WaitingMessage(
+        e.id, e.sender, Priority(e.priority).name.lower(), _preview(e.body), e.deadline_at, e.not_before
+    )

@@ -133,15 +133,8 @@ class Router:
             left = deadline - self._clock.now()
             if left <= 0:
                 raise _overdue(to, manner.timeout_s, unknown)
-            route = self.routes.get(to)
-            if route is None or (gone_epoch is not None and route.epoch <= gone_epoch):
-                try:
-                    route = yield self.root, "resolve", (to, left, gone_epoch), left + GRACE_S
-                except (TimeoutError, PortUnavailableError):
-                    continue  # the root is being restarted: ask again until the deadline
-                except PortDiedError:
-                    raise SystemStoppedError(f"The system of agent {to!r} is gone.") from None
-                self.routes[to] = route
+            if (route := (yield from self._route(to, left, gone_epoch))) is None:
+                continue
             try:
                 replies: list[Reply] = yield (
                     route.port,
@@ -175,6 +168,19 @@ class Router:
                 raise reply.error
             else:
                 return reply.value
+
+    def _route(self, to: str, left: float, gone_epoch: int | None) -> Generator[_STEP, Any, Route | None]:
+        """Return where the agent lives, or None where that is to be asked again."""
+        route = self.routes.get(to)
+        if route is None or (gone_epoch is not None and route.epoch <= gone_epoch):
+            try:
+                route = yield self.root, "resolve", (to, left, gone_epoch), left + GRACE_S
+            except (TimeoutError, PortUnavailableError):
+                return None  # the root is being restarted
+            except PortDiedError:
+                raise SystemStoppedError(f"The system of agent {to!r} is gone.") from None
+            self.routes[to] = route
+        return route
 
     def _forget(self, to: str, route: Route) -> None:
         if self.routes.get(to) is route:  # another message may have found the next one already

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from dspex_agents.agent import AgentContext
@@ -33,8 +33,16 @@ class Post(Protocol):
     """What else a host has for its mail."""
 
     clock: Clock
-    here: Mapping[str, Recipient]
-    routes: Mapping[str, Route]
+
+    @property
+    def here(self) -> Mapping[str, Recipient]:
+        """The agents of this host."""
+        ...
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """Where the others were last."""
+        ...
 
     def link_to(self, port: Port) -> Link:
         """Return the link to another host."""

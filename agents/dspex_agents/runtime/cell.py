@@ -214,10 +214,9 @@ class AgentCell:
         envelope, task = work.envelope, work.task
         if self._stopped == _KILLED:
             raise asyncio.CancelledError
-        if task is not None and task.cancelling():
-            if not work.ended:
-                self._settle(envelope, self._not_handled(envelope), handled=True)
-                raise asyncio.CancelledError
+        if task is not None and task.cancelling() and not work.ended:
+            self._settle(envelope, self._not_handled(envelope), handled=True)
+            raise asyncio.CancelledError
         if work.ended == _OVERDUE:
             self._failed += 1
             return self._too_slow(envelope)
@@ -328,7 +327,7 @@ class AgentCell:
         return Reply(envelope.id, error=DeadlineExceededError(f"Agent {self.context.name!r} did not finish in time."))
 
     def _unknown(self, envelope: Envelope) -> Reply:
-        text = f"Agent {self.context.name!r} ended ({self._stopped}) with the message in hand; it may have been handled."
+        text = f"Agent {self.context.name!r} ended ({self._stopped}) over the message; it may have been handled."
         return Reply(envelope.id, error=OutcomeUnknownError(text), stale=True)
 
     def _failure(self, error: Exception) -> MessageError:
