@@ -24,7 +24,7 @@ async def works() -> str:
     return "up"
 
 
-def test_calls_do_not_run_one_after_the_other_inside_the_breaker() -> None:
+def test_bug_calls_ran_one_after_the_other_inside_the_breaker() -> None:
     async def scene() -> None:
         calls = ProtectedCalls(ManualClock(), TWICE)
         meeting = asyncio.Barrier(50)  # opens when all fifty calls are under way at once

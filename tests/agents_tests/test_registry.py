@@ -49,7 +49,7 @@ def names(registry: Registry, **criteria: Any) -> list[str]:
 
 
 # the defects of the systems before this one ---------------------------------------------------------------------------
-def test_a_leaders_metadata_update_does_not_overwrite_its_required_fields() -> None:
+def test_bug_a_leaders_metadata_update_overwrote_its_required_fields() -> None:
     registry = filled(WORKER)
     assert registry.update("worker", 3, {"metadata": {"leader": True, "term": 4}})
     assert registry.lookup("worker") == replace(WORKER, metadata={**WORKER.metadata, "leader": True, "term": 4})
@@ -62,7 +62,7 @@ def test_a_leaders_metadata_update_does_not_overwrite_its_required_fields() -> N
     assert names(registry, capabilities={"task", "gpu"}, node="n1", partition="acme") == ["worker"]
 
 
-def test_least_loaded_follows_the_load_so_that_not_all_work_goes_to_one_agent() -> None:
+def test_bug_least_loaded_never_updated_the_load_so_that_all_work_went_to_one_agent() -> None:
     registry = filled(*(Registration(f"w{n}", capabilities=frozenset({"task"})) for n in range(4)))
     given: list[str] = []
     for _ in range(12):
