@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -20,11 +20,13 @@ from dspex_agents import (
     RunPlan,
     System,
     TaskAgent,
-    UnknownAgentError,
     Work,
     start_local_system,
 )
 from dspex_agents.roles.plan_run import PlanStalledError
+from dspex_agents.teamwork.member_pool import NoCapableMemberError
+from dspex_agents.teamwork.run_messages import UnknownRunError
+from dspex_agents.teamwork.team import WorkSettings
 
 
 class Counted(SumOfSquares):
@@ -180,23 +182,27 @@ def test_a_killed_coordinator_leaves_no_second_driver_behind(kind: type[Counted]
 
 
 def test_questions_about_a_run_that_is_not_there_name_those_that_are() -> None:
-    with start_local_system(team()) as system, pytest.raises(UnknownAgentError, match=r"No plan 'x'.*Running: none"):
+    with (
+        start_local_system(team()) as system,
+        pytest.raises(UnknownRunError, match=r"No run 'x' is under way here. Under way: none"),
+    ):
         system.ask("coord", GetProgress("x"), control=True)
 
 
-def test_a_coordinator_without_members_is_refused() -> None:
-    with pytest.raises(UnknownAgentError, match="at least one member"):
-        CoordinatorAgent(())
+def test_a_run_for_which_nobody_is_there_is_refused_by_name_of_what_it_needs() -> None:
+    boss = ChildSpec(
+        id="coord", start=CoordinatorAgent, kwargs={"work": WorkSettings(member_wait_s=0.05, refresh_s=0.02)}
+    )
+    with start_local_system(spec_of(boss)) as system, pytest.raises(NoCapableMemberError, match="The team is empty"):
+        system.ask("coord", RunPlan("r", SumOfSquares, {"n": 3}))
 
 
 def test_progress_is_that_of_the_plan(kind: type[Counted], wait: Any) -> None:
-    def told(system: System) -> Mapping[str, Any]:
-        return system.status("coord").details["runs"].get("r", {})
-
     with start_local_system(team(Held)) as system:
         answers: list[Any] = []
         asker = in_thread(system, RunPlan("r", kind, {"n": 3}), answers)
-        wait(lambda: told(system) == {"done": 0, "of": 3})
+        wait(lambda: system.status("coord").details["runs"] == {"r": "coord:r"})
+        wait(lambda: system.status("coord:r").details["progress"] == {"done": 0, "of": 3})
         assert system.ask("coord", GetProgress("r"), control=True) == {"done": 0, "of": 3}
         Held.gate.set()
         asker.join(10)

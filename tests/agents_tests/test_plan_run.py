@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dspex_agents import AgentFailedError, DeadlineExceededError, ManualClock, Outcome, SystemStoppedError, Work
-from dspex_agents.roles.plan_run import PlanRun, PlanStalledError, choose_member
+from dspex_agents import (
+    AgentFailedError,
+    CountingIds,
+    DeadlineExceededError,
+    ManualClock,
+    Outcome,
+    SystemStoppedError,
+    UnknownAgentError,
+    Work,
+)
+from dspex_agents.messaging.message import Cancel
+from dspex_agents.roles.plan_run import PlanRun, PlanStalledError
+from dspex_agents.signals.signal_messages import Publish
+from dspex_agents.supervision.registry import Query, Registration
+from dspex_agents.teamwork.announcer import Announcer
+from dspex_agents.teamwork.member_pool import MemberPool, NoCapableMemberError
+from dspex_agents.teamwork.team import Team, WorkSettings
 from dspex_agents.testing import LoneHost
 
 Answer = Callable[[str, Any, str], Awaitable[Any]]
+Act = Callable[["Rig"], Awaitable[None]]
 
 
 class Once:
@@ -61,18 +75,56 @@ class Once:
         self.calls.append("close")
 
 
-def drive(plan: Any, answer: Answer, *, members: Sequence[str] = ("a", "b"), room: int = 2, attempts: int = 3) -> Any:
-    async def ask(to: str, body: Any, *, timeout_s: float, key: str) -> Any:
-        return await answer(to, body, key)
+class Rig:
+    """One run over members that a test plays. `registry` is who is found; the clock stands unless it is moved."""
 
-    async def scenario() -> Any:
-        context = LoneHost(ManualClock(5.0), ask=ask).context("coordinator")
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            run = PlanRun("r", plan, thread, context, members=members, room=room, attempts=attempts, work_timeout_s=9.0)
+    def __init__(self, plan: Any, answer: Answer | None, *, sleep: Any = None, **settings: Any) -> None:
+        self.plan, self.clock, self.registry = plan, ManualClock(5.0), list[Registration]()
+        self.keys: list[str] = []
+        self.cancelled_at: list[tuple[str, str]] = []
+
+        async def ask(to: str, body: Any, **options: Any) -> Any:
+            if isinstance(body, Cancel):
+                self.cancelled_at.append((to, body.message_id))
+                return True
+            self.timeouts.append(options["timeout_s"])
+            return await answer(to, body, options["key"])
+
+        self.timeouts: list[float] = []
+        self.host = LoneHost(self.clock, ask=ask, find=lambda query: [r for r in self.registry if query.fits(r)])
+        context = self.host.context("coordinator")
+        work = WorkSettings(**{"room": 2, "attempts": 3, "timeout_s": 9.0, **settings})
+        announcer = Announcer(context, "bus", CountingIds())
+        self.ticks: asyncio.Queue[None] = asyncio.Queue()
+        pool = MemberPool(work, random.Random(0))
+        self.run = PlanRun("r", context, pool, work, announcer, sleep or self.tick)
+
+    async def tick(self, _seconds: float) -> None:
+        """Stand in for sleeping: the run looks around when the test says so."""
+        await self.ticks.get()
+
+    def announced(self) -> list[str]:
+        return [body.signal.type.rsplit(".", 1)[1] for _, body, _ in self.host.told if isinstance(body, Publish)]
+
+    def drive(self, team: Team, *acts: Act) -> Any:
+        async def scenario() -> Any:
             async with asyncio.timeout(10):
-                return await run.drive()
+                running = asyncio.ensure_future(self.run.drive(lambda: self.plan, team))
+                for act in acts:
+                    await act(self)
+                return await running
 
-    return asyncio.run(scenario())
+        return asyncio.run(scenario())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds (the surrounding timeout is the deadline)."""
+    while not condition():  # noqa: ASYNC110 - the condition is plain state of the object under test
+        await asyncio.sleep(0.001)
+
+
+def drive(plan: Any, answer: Answer, *, members: Sequence[str] = ("a", "b"), room: int = 2, attempts: int = 3) -> Any:
+    return Rig(plan, answer, room=room, attempts=attempts).drive(Team(tuple(members)))
 
 
 def failed(*, retryable: bool) -> AgentFailedError:
@@ -216,23 +268,203 @@ class TestTryingAgain:
         assert asked == ["a", "a", "a"]
 
 
-class TestChoosing:
-    def test_without_affinity_the_least_loaded_member_is_chosen_and_the_first_of_equals(self) -> None:
-        assert choose_member(Work("1", None), {"a": 1, "b": 0, "c": 0}, 2) == "b"
+class TestTeams:
+    def test_a_unit_goes_only_to_a_member_with_all_it_needs_after_a_failure_too(self) -> None:
+        asked: list[str] = []
 
-    def test_affinity_gives_way_when_its_member_is_full(self) -> None:
-        work = Work("1", None, affinity="row 1")
-        own = choose_member(work, dict.fromkeys("abc", 0), 2)
-        load = dict.fromkeys("abc", 1) | {own: 2}
-        assert choose_member(work, load, 2) == min(set("abc") - {own})
+        async def work(to: str, body: Any, key: str) -> Any:
+            asked.append(to)
+            if len(asked) == 1:
+                raise DeadlineExceededError("gone")
+            return "done"
 
-    def test_a_member_to_be_avoided_is_chosen_only_when_it_is_the_only_one(self) -> None:
-        assert choose_member(Work("1", None), {"a": 0, "b": 9}, 2, avoid="a") == "b"
-        assert choose_member(Work("1", None), {"a": 9}, 2, avoid="a") == "a"
+        plan = Once(1)
+        plan.todo = [Work("0", 1, needs=frozenset({"sql"}))]
+        rig = Rig(plan, work)
+        rig.registry = [Registration(n, 1, frozenset({"sql"} if n in "cd" else {"python"})) for n in "abcd"]
+        assert rig.drive(Team(("a", "b", "c", "d"))) == ["done"]
+        assert asked == ["c", "d"]
+        assert rig.announced() == ["task_recovered"]
 
-    @given(st.sets(st.text("abcdefgh", min_size=1), min_size=2), st.text(min_size=1))
-    def test_a_member_that_leaves_moves_only_its_own_work(self, members: set[str], affinity: str) -> None:
-        work, gone = Work("1", None, affinity=affinity), min(members)
-        before = choose_member(work, dict.fromkeys(members, 0), 1)
-        after = choose_member(work, dict.fromkeys(members - {gone}, 0), 1)
-        assert before in (after, gone)
+    def test_units_for_a_busy_capability_do_not_keep_members_of_another_one_idle(self) -> None:
+        release = asyncio.Event()
+
+        async def work(to: str, body: Any, key: str) -> Any:
+            if to == "sql":
+                await release.wait()
+            elif body == "last":
+                release.set()
+            return to
+
+        plan = Once(*range(9))
+        sql, python = frozenset({"sql"}), frozenset({"python"})
+        plan.todo = [Work(str(n), n, needs=sql) for n in range(4)]
+        plan.todo += [Work(str(n), "last" if n == 8 else n, needs=python) for n in range(4, 9)]
+        rig = Rig(plan, work)
+        rig.registry = [Registration("sql", 1, sql), Registration("python", 1, python)]
+        assert sorted(rig.drive(Team(("sql", "python")))) == ["python"] * 5 + ["sql"] * 4
+
+    def test_a_newcomer_of_the_capability_is_taken_in_without_a_restart(self) -> None:
+        async def work(to: str, body: Any, key: str) -> Any:
+            return to
+
+        async def hire(rig: Rig) -> None:
+            await until(lambda: rig.run.phase == "running")
+            rig.registry.append(Registration("new", 1, frozenset({"sql"})))
+            rig.ticks.put_nowait(None)
+
+        plan = Once(1)
+        plan.todo = [Work("0", 1, needs=frozenset({"sql"}))]
+        assert Rig(plan, work).drive(Team(query=Query(capabilities=frozenset({"sql"}))), hire) == ["new"]
+
+    def test_a_unit_that_nobody_came_for_ends_the_run_with_what_it_needs_and_what_there_is(self) -> None:
+        async def wait_too_long(rig: Rig) -> None:
+            await until(lambda: rig.run.phase == "running")
+
+            def looked_around() -> bool:
+                rig.clock.advance(1.0)
+                rig.ticks.put_nowait(None)
+                return bool(rig.announced())
+
+            await until(looked_around)
+            assert rig.clock.now() >= 15.0
+
+        plan = Once(1)
+        plan.todo = [Work("0", 1, needs=frozenset({"gpu"}))]
+        rig = Rig(plan, None, member_wait_s=10.0)
+        rig.registry = [Registration("a", 1, frozenset({"sql"}))]
+        with pytest.raises(NoCapableMemberError, match=r"all of gpu\. 'a' has sql"):
+            rig.drive(Team(("a",)), wait_too_long)
+        assert rig.announced() == ["no_suitable_agents"]
+        assert plan.calls == ["open", "close"]
+
+    def test_a_member_that_is_gone_for_good_is_asked_no_more(self) -> None:
+        asked: list[str] = []
+
+        async def work(to: str, body: Any, key: str) -> Any:
+            asked.append(to)
+            if to == "a":
+                raise UnknownAgentError("no agent named 'a'")
+            return to
+
+        assert drive(Once(*range(20)), work, room=1) == ["b"] * 20
+        assert asked.count("a") == 1
+
+    def test_a_registry_out_of_reach_stops_no_run(self) -> None:
+        async def work(to: str, body: Any, key: str) -> Any:
+            return to
+
+        def unreachable(query: Query) -> Any:
+            raise TimeoutError("the root does not answer")
+
+        rig = Rig(Once(1), work)
+        rig.host._find = unreachable
+        assert rig.drive(Team(("a",))) == ["a"]
+
+    def test_a_units_own_time_limit_counts_for_it(self) -> None:
+        async def work(to: str, body: Any, key: str) -> Any:
+            return to
+
+        plan = Once(1, 2)
+        plan.todo = [Work("0", 1, timeout_s=1.5), Work("1", 2)]
+        rig = Rig(plan, work)
+        rig.drive(Team(("a",)))
+        assert sorted(rig.timeouts) == [1.5, 9.0]
+
+
+class TestControl:
+    def held(self, *payloads: Any, **settings: Any) -> tuple[Rig, asyncio.Event, list[Any]]:
+        """Return a run whose units end when the event is set, and the payloads begun."""
+        release, begun = asyncio.Event(), list[Any]()
+
+        async def work(to: str, body: Any, key: str) -> Any:
+            begun.append(body)
+            await release.wait()
+            return body
+
+        return Rig(Once(*payloads), work, **settings), release, begun
+
+    def test_a_paused_run_gives_nothing_out_and_goes_on_when_it_is_resumed(self) -> None:
+        rig, release, begun = self.held(1, 2, 3, room=1)
+
+        async def pause(rig: Rig) -> None:
+            await until(lambda: len(begun) == 1)
+            rig.run.pause()
+            release.set()
+            await until(lambda: rig.run.units_done == 1 and rig.run.progress == {"left": 2})
+            assert (rig.run.phase, begun) == ("paused", [1])
+            rig.run.resume()
+
+        assert rig.drive(Team(("a",)), pause) == [1, 2, 3]
+        assert rig.run.phase == "completed"
+
+    def test_a_cancelled_run_stops_what_members_work_on_and_tells_the_plan_of_each_unit(self) -> None:
+        rig, _, begun = self.held(1, 2, 3)
+
+        async def cancel(rig: Rig) -> None:
+            await until(lambda: len(begun) == 2)
+            rig.run.cancel("enough", at_members=True)
+            await until(lambda: len(rig.cancelled_at) == 2)
+
+        rig.drive(Team(("a",)), cancel)
+        assert sorted(rig.cancelled_at) == [("a", "r:0:1"), ("a", "r:1:1")]
+        assert rig.run.phase == "cancelled"
+        assert {(o.error.type, o.error.retryable) for o in rig.plan.outcomes} == {("RunCancelled", True)}
+        assert rig.run.pool.figures(0.0)["a"].failures == 0
+
+    def test_a_plan_told_to_stop_gets_what_is_with_members(self) -> None:
+        rig, release, begun = self.held(1, 2)
+        rig.plan.finished = lambda: rig.plan.cancelled and len(rig.plan.outcomes) == 1
+
+        async def cancel(rig: Rig) -> None:
+            await until(lambda: len(begun) == 1)
+            rig.run.cancel("enough")
+            release.set()
+
+        rig.plan.todo.pop()
+        assert rig.drive(Team(("a",)), cancel) == [1]
+        assert rig.run.phase == "cancelled"
+
+    def test_a_run_cancelled_before_it_begins_gives_nothing_out(self) -> None:
+        rig, _, begun = self.held(1)
+        rig.run.cancel("too late")
+        rig.drive(Team(("a",)))
+        assert (begun, rig.run.phase) == ([], "cancelled")
+
+    def test_a_run_in_which_nothing_gets_done_is_reported_once_and_not_stopped(self) -> None:
+        rig, release, begun = self.held(1, stall_s=60.0)
+
+        async def stall(rig: Rig) -> None:
+            await until(lambda: len(begun) == 1)
+            for seconds in (59.0, 2.0, 60.0):
+                rig.clock.advance(seconds)
+                rig.ticks.put_nowait(None)
+                await until(rig.ticks.empty)
+            await until(lambda: rig.run.stalled)
+            release.set()
+
+        assert rig.drive(Team(("a",)), stall) == [1]
+        assert rig.announced() == ["stalled_workflows_detected"]
+        assert not rig.run.stalled
+
+    def test_an_error_of_our_own_ends_the_run_instead_of_hanging_it(self) -> None:
+        async def broken(to: str, body: Any, key: str) -> Any:
+            raise ZeroDivisionError("a defect below")
+
+        rig = Rig(Once(1), broken)
+        with pytest.raises(ZeroDivisionError):
+            rig.drive(Team(("a",)))
+        assert (rig.run.phase, rig.run.error) == ("failed", "ZeroDivisionError: a defect below")
+
+    def test_a_plan_is_visited_once_for_all_units_that_ended_together(self) -> None:
+        rig, release, begun = self.held(*range(40), room=40)
+        visits = []
+        rig.plan.progress = lambda: visits.append(len(rig.plan.outcomes)) or {}
+
+        async def let_go(rig: Rig) -> None:
+            await until(lambda: len(begun) == 40)
+            release.set()
+
+        rig.drive(Team(("a",)), let_go)
+        assert visits[-1] == 40
+        assert len(visits) <= 5

@@ -1,130 +1,166 @@
-"""The coordinator agent: drives plans over task agents; answers for progress and cancels at any moment."""
+"""The coordinator agent: a team, and the runs of plans over it; answers for them at any moment."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dspex_agents.agent import Agent
-from dspex_agents.errors import UnknownAgentError
-from dspex_agents.roles.plan import Plan
-from dspex_agents.roles.plan_run import PlanRun
+from dspex_agents.ids import IdSource, RandomIds
+from dspex_agents.supervision.child_spec import ChildSpec, SupervisorSpec
+from dspex_agents.supervision.registry import Query
+from dspex_agents.teamwork.announcer import Announcement, Announcer
+from dspex_agents.teamwork.membership import Membership
+from dspex_agents.teamwork.run_messages import (
+    CancelPlan,
+    CancelRun,
+    CoordinationMetrics,
+    DistributeTask,
+    GetCoordinationMetrics,
+    GetProgress,
+    GetRunStatus,
+    ListRuns,
+    PauseRun,
+    RegisterMembers,
+    ResumeRun,
+    RunPlan,
+    StartPlan,
+    UnregisterMembers,
+)
+from dspex_agents.teamwork.runs import Runs, RunsSettings
+from dspex_agents.teamwork.team import Team, WorkSettings
 
+__all__ = ["CancelPlan", "CoordinatorAgent", "GetProgress", "RunPlan", "coordinator_children"]
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """Run the plan that `build(**kwargs)` makes in the coordinator's process; answers with its result.
-
-    A second message with the same `run_id` joins the run under way; the run stops when the last asker is gone, and
-    a plan with a journal goes on from there when it is asked for again. `build` and `kwargs` pickle.
-    """
-
-    run_id: str
-    build: Callable[..., Plan]
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class GetProgress:
-    """Control: answer with the progress of a run (see `Plan.progress`)."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelPlan:
-    """Control: stop handing out work of a run; its asker gets the result of what was done."""
-
-    run_id: str
-    reason: str = "cancelled by hand"
+_WORK, _RUNS = WorkSettings(), RunsSettings()
 
 
 class CoordinatorAgent(Agent):
-    """Runs any number of plans at once, each over the same members.
+    """Runs plans over a team, each in a light agent of its own, so that nothing ever keeps it from answering.
 
-    Members are task agents by name; `room` units are in flight at each. Work of a member that dies is given to
-    another one, at most `attempts` times, before the plan hears of an infrastructure failure.
+    The team are the agents of `members`, those that fit `query`, whenever they come, and those registered later on.
+    Registered ones are forgotten when the coordinator's process dies; those of `members` and `query` are not.
+
+    Messages: `RunPlan`, `StartPlan`, `DistributeTask`, `RegisterMembers`, `UnregisterMembers`. Control messages:
+    `GetProgress`, `GetRunStatus`, `ListRuns`, `PauseRun`, `ResumeRun`, `CancelRun`, `CancelPlan`,
+    `GetCoordinationMetrics`. What happens is announced on the signal bus of that name, if there is one.
     """
 
     capabilities = frozenset({"coordination"})
-    concurrency = 64
+    concurrency = 1000  # nearly all of them wait for the result of a run
 
     def __init__(
-        self, members: tuple[str, ...], *, room: int = 2, attempts: int = 4, work_timeout_s: float = 600.0
+        self,
+        members: tuple[str, ...] = (),
+        *,
+        query: Query | None = None,
+        work: WorkSettings = _WORK,
+        runs: RunsSettings = _RUNS,
+        bus: str | None = None,
+        ids: IdSource | None = None,
     ) -> None:
-        if not members:
-            raise UnknownAgentError("A coordinator needs at least one member to give work to.")
-        self._members, self._room, self._attempts, self._timeout_s = members, room, attempts, work_timeout_s
-        self._runs: dict[str, PlanRun] = {}
-        self._tasks: dict[str, asyncio.Task[Any]] = {}
-        self._askers: Counter[asyncio.Task[Any]] = Counter()
+        self._team, self._work, self._settings, self._bus = Team(tuple(members), query), work, runs, bus
+        self._ids = ids or RandomIds()
+        self._checks: asyncio.Task[None] | None = None
+
+    async def on_start(self) -> None:
+        """Find the runs that an earlier incarnation left; begin to look after the team."""
+        context = self.context
+        self._announcer = announcer = Announcer(context, self._bus, self._ids)
+        self._members = Membership(self._team, context, self._work, announcer, self._ids)
+        self._runs = Runs(context, self._settings, self._work, announcer, lambda: self._members.team)
+        await self._runs.adopt()
+        self._checks = asyncio.get_running_loop().create_task(self._check_members())
 
     async def on_message(self, body: Any) -> Any:
-        """Run a plan to its end."""
-        if not isinstance(body, RunPlan):
-            return await super().on_message(body)
-        while (task := self._tasks.get(body.run_id)) is not None and task.cancelling():
-            await asyncio.wait((task,))  # two drivers of one journal would fight
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._drive(body))
-            self._tasks[body.run_id] = task
-            task.add_done_callback(lambda _: self._forget(body.run_id))
-        self._askers[task] += 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            self._askers[task] -= 1
-            if not self._askers[task]:
-                del self._askers[task]
-                task.cancel()  # nobody waits for it any more; no effect on one that is done
+        """Run plans, distribute tasks, change the team."""
+        match body:
+            case RunPlan():
+                return await self._runs.result(body)
+            case StartPlan():
+                run_id = self._ids.new("run") if body.run_id is None else body.run_id
+                return await self._runs.start(RunPlan(run_id, body.build, body.kwargs))
+            case DistributeTask():
+                return await self._members.distribute(body)
+            case RegisterMembers():
+                answer = await self._members.register(body)
+                await self._runs.spread_team()
+                return answer
+            case UnregisterMembers():
+                gone = self._members.unregister(body)
+                await self._runs.spread_team()
+                return gone
+            case _:
+                return await super().on_message(body)
 
     async def on_control(self, body: Any) -> Any:
-        """Answer progress, or cancel."""
+        """Answer for runs and team; pause, resume and cancel."""
         match body:
             case GetProgress(run_id):
-                return dict(self._run(run_id).progress)
-            case CancelPlan(run_id, reason):
-                await self._run(run_id).cancel(reason)
-                return True
+                return dict((await self._runs.status(run_id)).progress)
+            case GetRunStatus(run_id):
+                return await self._runs.status(run_id)
+            case ListRuns():
+                every = (*self._runs.index.ended.values(), *await self._runs.statuses())
+                return tuple(replace(status, results={}, result=None) for status in every)
+            case PauseRun(run_id):
+                return await self._tell(run_id, body, "workflow_paused")
+            case ResumeRun(run_id):
+                return await self._tell(run_id, body, "workflow_resumed")
+            case CancelRun(run_id) | CancelPlan(run_id):
+                return await self._cancel(run_id, body)
+            case GetCoordinationMetrics():
+                return await self._metrics()
             case _:
                 return await super().on_control(body)
 
-    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, journals are closed
-        """Stop driving; what a plan has journalled stays and can be resumed."""
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, runs are let go of
+        """Let go of the runs; their journals stay."""
+        if self._checks is not None:
+            self._checks.cancel()
+        await self._runs.close()
 
     def details(self) -> Mapping[str, Any]:
-        """Return the progress of every run."""
-        return {"runs": {run_id: dict(run.progress) for run_id, run in self._runs.items()}}
+        """Return the runs under way with their agents, how the others ended, and the team."""
+        ended = Counter(status.status for status in self._runs.index.ended.values())
+        return {
+            "runs": {run_id: entry.agent for run_id, entry in self._runs.index.under_way.items()},
+            "ended": dict(ended),
+            "team": list(self._members.pool.names()),
+        }
 
-    async def _drive(self, order: RunPlan) -> Any:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"plan-{order.run_id}") as thread:
-            loop = asyncio.get_running_loop()
-            plan = await loop.run_in_executor(thread, lambda: order.build(**order.kwargs))
-            run = PlanRun(
-                order.run_id,
-                plan,
-                thread,
-                self.context,
-                members=self._members,
-                room=self._room,
-                attempts=self._attempts,
-                work_timeout_s=self._timeout_s,
-            )
-            self._runs[order.run_id] = run
-            return await run.drive()
+    async def _tell(self, run_id: str, body: PauseRun | ResumeRun, said: Announcement) -> bool:
+        await self._runs.tell(run_id, body)
+        await self._announcer.announce(said, run_id=run_id)
+        return True
 
-    def _run(self, run_id: str) -> PlanRun:
-        if run_id not in self._runs:
-            raise UnknownAgentError(f"No plan {run_id!r} runs here. Running: {', '.join(self._runs) or 'none'}.")
-        return self._runs[run_id]
+    async def _cancel(self, run_id: str, body: CancelRun | CancelPlan) -> bool:
+        if run_id not in self._runs.index.under_way and run_id in self._runs.index.ended:
+            return False
+        await self._runs.tell(run_id, body)
+        return True
 
-    def _forget(self, run_id: str) -> None:
-        self._tasks.pop(run_id, None)
-        self._runs.pop(run_id, None)
+    async def _metrics(self) -> CoordinationMetrics:
+        team = self._members.pool.figures(self.context.clock.monotonic())
+        return self._runs.index.metrics(self._members.tasks, team, await self._runs.statuses())
+
+    async def _check_members(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.check_s)
+            if await self._members.drop_dead():
+                await self._runs.spread_team()
+
+
+def coordinator_children(
+    name: str = "coordinator", members: tuple[str, ...] = (), *, runs: RunsSettings = _RUNS, **options: Any
+) -> tuple[SupervisorSpec, ChildSpec]:
+    """Return a supervisor for runs (named by `runs.supervisor`, otherwise "runs") and a coordinator that uses it.
+
+    `options` are those of CoordinatorAgent. In this order in a tree, the coordinator stops before its runs.
+    """
+    supervisor = runs.supervisor or "runs"
+    kwargs = {"members": members, "runs": replace(runs, supervisor=supervisor), **options}
+    return SupervisorSpec(id=supervisor), ChildSpec(id=name, start=CoordinatorAgent, kwargs=kwargs, host=runs.host)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One unit of work. Units of equal `affinity` go to the same agent while it lives and has room."""
+    """One unit of work. Units of equal `affinity` go to the same agent while it lives and has room.
+
+    Only agents with **all** the capabilities in `needs` may do it. One attempt takes at most `timeout_s` seconds; None
+    is what the coordinator was given for all.
+    """
 
     id: str
     payload: Any
     affinity: str | None = None
     cost_hint: float = 1.0
+    needs: frozenset[str] = frozenset()
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a unit was not done: `infrastructure` (a process, a network, a deadline) or `program` (its own code)."""
+    """Why a unit was not done: `infrastructure` (a process, a network, a deadline), or `program` (its own code)."""
 
     kind: Literal["infrastructure", "program"]
     type: str
@@ -39,10 +45,11 @@ class Outcome:
 
 
 class Plan(Protocol):
-    """A state machine that a `CoordinatorAgent` drives. All methods run on one thread, never two at a time.
+    """A state machine that a `PlanRun` drives. All methods run on one thread, never two at a time.
 
-    Order of calls: `open`, then any mix of `pull`, `push` and `progress` until `finished`, then `result` and `close`.
-    A method that raises ends the plan: the coordinator calls `close` and answers its caller with that error.
+    Order of calls: `open`, then any mix of `pull`, `push`, `cancel` and `progress` until `finished`, then `result` and
+    `close`. A method that raises ends the plan: `close` is called, and whoever asked gets that error. Every unit that
+    was pulled comes back in a `push` once, unless the plan ends before.
     """
 
     def open(self) -> None:
@@ -66,7 +73,10 @@ class Plan(Protocol):
         ...
 
     def progress(self) -> Mapping[str, Any]:
-        """Return where the plan stands, as JSON values. Cheap; called at any time after `open`."""
+        """Return where the plan stands, as JSON values. Cheap; called at any time after `open`.
+
+        `percent` there, from 0 to 100, is what a run's status shows; a plan that cannot tell leaves it out.
+        """
         ...
 
     def cancel(self, reason: str) -> None:
@@ -75,4 +85,13 @@ class Plan(Protocol):
 
     def close(self) -> None:
         """Let go of resources. Called once, last."""
+        ...
+
+
+@runtime_checkable
+class ShowsResults(Protocol):
+    """What a plan has besides when its results can be looked at while it runs."""
+
+    def results(self) -> Mapping[str, Any]:
+        """Return the values of the units done so far, by id. Called at any time, from another thread too."""
         ...
