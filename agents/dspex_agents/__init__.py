@@ -21,6 +21,28 @@ if TYPE_CHECKING:
         run_action,
         tool_definition,
     )
+    from dspex_agents.actions.action_call import (
+        ActionCall,
+    )
+    from dspex_agents.actions.decision import (
+        Decision,
+    )
+    from dspex_agents.actions.directive import (
+        DeleteState,
+        Directive,
+        DirectiveError,
+        Emit,
+        Enqueue,
+        Schedule,
+        SendTo,
+        SetState,
+        SpawnChild,
+        StopChild,
+        StopSelf,
+    )
+    from dspex_agents.actions.directive_shell import (
+        DirectiveFailedError,
+    )
     from dspex_agents.actions.instruction import (
         ChainFailedError,
         Instruction,
@@ -80,21 +102,50 @@ if TYPE_CHECKING:
         TellOptions,
         WaitingMessage,
     )
-    from dspex_agents.monitoring.alert import Alert
-    from dspex_agents.monitoring.alert_book import OpenAlert
-    from dspex_agents.monitoring.health import Health
-    from dspex_agents.monitoring.monitor_agent import MonitorAgent
-    from dspex_agents.monitoring.monitor_messages import AcknowledgeAlert, GetAlerts, GetHealth
-    from dspex_agents.monitoring.thresholds import Thresholds
+    from dspex_agents.monitoring.alert import (
+        Alert,
+    )
+    from dspex_agents.monitoring.alert_book import (
+        OpenAlert,
+    )
+    from dspex_agents.monitoring.health import (
+        Health,
+    )
+    from dspex_agents.monitoring.monitor_agent import (
+        MonitorAgent,
+    )
+    from dspex_agents.monitoring.monitor_messages import (
+        AcknowledgeAlert,
+        GetAlerts,
+        GetHealth,
+    )
+    from dspex_agents.monitoring.thresholds import (
+        Thresholds,
+    )
+    from dspex_agents.roles.coordination import (
+        Coordination,
+        NobodyFitsError,
+    )
     from dspex_agents.roles.coordinator_agent import (
         CancelPlan,
         CoordinatorAgent,
         GetProgress,
         RunPlan,
     )
+    from dspex_agents.roles.foundation_agent import (
+        FoundationAgent,
+    )
+    from dspex_agents.roles.foundation_messages import (
+        GetState,
+        NoRouteError,
+        UnknownActionError,
+    )
     from dspex_agents.roles.payload_check import (
         InvalidPayloadError,
         Problem,
+    )
+    from dspex_agents.roles.persistent_agent import (
+        PersistentAgent,
     )
     from dspex_agents.roles.plan import (
         Failure,
@@ -111,6 +162,9 @@ if TYPE_CHECKING:
     from dspex_agents.roles.resilience import (
         Guard,
         Resilience,
+    )
+    from dspex_agents.roles.self_registration import (
+        RegistrationError,
     )
     from dspex_agents.roles.task_agent import (
         TaskAgent,
@@ -177,6 +231,12 @@ if TYPE_CHECKING:
         RetryPolicies,
         RetryPolicy,
     )
+    from dspex_agents.services.telemetry import (
+        TELEMETRY,
+        Telemetry,
+        TelemetryEvent,
+        TelemetryHub,
+    )
     from dspex_agents.settings import (
         Settings,
     )
@@ -213,6 +273,24 @@ if TYPE_CHECKING:
         SignalRoute,
         SignalRouter,
     )
+    from dspex_agents.state.snapshot import (
+        FencedError,
+        Snapshot,
+        SnapshotError,
+    )
+    from dspex_agents.state.snapshot_keeper import (
+        Durability,
+        SnapshotKeeper,
+    )
+    from dspex_agents.state.snapshot_store import (
+        SnapshotStore,
+    )
+    from dspex_agents.state.state_change import (
+        apply_state,
+    )
+    from dspex_agents.state.state_schema import (
+        StateError,
+    )
     from dspex_agents.supervision.child_spec import (
         Backoff,
         ChildSpec,
@@ -234,6 +312,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AcknowledgeAlert": "dspex_agents.monitoring.monitor_messages",
     "Action": "dspex_agents.actions.action",
+    "ActionCall": "dspex_agents.actions.action_call",
     "ActionError": "dspex_agents.actions.action",
     "ActionFailedError": "dspex_agents.actions.action",
     "ActionInputError": "dspex_agents.actions.action",
@@ -264,6 +343,7 @@ _HOMES = {
     "Clock": "dspex_agents.clock",
     "ClusterTooSmallError": "dspex_agents.errors",
     "Compensation": "dspex_agents.actions.action",
+    "Coordination": "dspex_agents.roles.coordination",
     "CoordinatorAgent": "dspex_agents.roles.coordinator_agent",
     "CountingIds": "dspex_agents.ids",
     "Criterion": "dspex_agents.supervision.registry",
@@ -275,10 +355,20 @@ _HOMES = {
     "DeadLetters": "dspex_agents.messaging.dead_letters",
     "DeadSignal": "dspex_agents.signals.signal_log",
     "DeadlineExceededError": "dspex_agents.errors",
+    "Decision": "dspex_agents.actions.decision",
+    "DeleteState": "dspex_agents.actions.directive",
     "DeliverDue": "dspex_agents.signals.signal_messages",
+    "Directive": "dspex_agents.actions.directive",
+    "DirectiveError": "dspex_agents.actions.directive",
+    "DirectiveFailedError": "dspex_agents.actions.directive_shell",
     "DiscardDeadSignals": "dspex_agents.signals.signal_messages",
+    "Durability": "dspex_agents.state.snapshot_keeper",
+    "Emit": "dspex_agents.actions.directive",
+    "Enqueue": "dspex_agents.actions.directive",
     "Failure": "dspex_agents.roles.plan",
+    "FencedError": "dspex_agents.state.snapshot",
     "FieldProblem": "dspex_agents.actions.action",
+    "FoundationAgent": "dspex_agents.roles.foundation_agent",
     "GetAlerts": "dspex_agents.monitoring.monitor_messages",
     "GetDeadSignals": "dspex_agents.signals.signal_messages",
     "GetFailedUnits": "dspex_agents.roles.task_messages",
@@ -287,6 +377,7 @@ _HOMES = {
     "GetMetrics": "dspex_agents.roles.task_messages",
     "GetProgress": "dspex_agents.roles.coordinator_agent",
     "GetProgressOf": "dspex_agents.roles.task_messages",
+    "GetState": "dspex_agents.roles.foundation_messages",
     "GetStatus": "dspex_agents.messaging.message",
     "Guard": "dspex_agents.roles.resilience",
     "Health": "dspex_agents.monitoring.health",
@@ -305,12 +396,15 @@ _HOMES = {
     "MetricWatch": "dspex_agents.sensors.metric_sensor",
     "Migration": "dspex_agents.database",
     "MonitorAgent": "dspex_agents.monitoring.monitor_agent",
+    "NoRouteError": "dspex_agents.roles.foundation_messages",
+    "NobodyFitsError": "dspex_agents.roles.coordination",
     "OpenAlert": "dspex_agents.monitoring.alert_book",
     "Outcome": "dspex_agents.roles.plan",
     "OutcomeUnknownError": "dspex_agents.errors",
     "PatternError": "dspex_agents.signals.signal_router",
     "Pause": "dspex_agents.messaging.message",
     "Permit": "dspex_agents.services.breaker",
+    "PersistentAgent": "dspex_agents.roles.persistent_agent",
     "Plan": "dspex_agents.roles.plan",
     "PollDue": "dspex_agents.sensors.sensor",
     "PollNow": "dspex_agents.sensors.sensor",
@@ -333,6 +427,7 @@ _HOMES = {
     "RedriveDeadSignals": "dspex_agents.signals.signal_messages",
     "RedriveFailedUnits": "dspex_agents.roles.task_messages",
     "Registration": "dspex_agents.supervision.registry",
+    "RegistrationError": "dspex_agents.roles.self_registration",
     "Replay": "dspex_agents.signals.signal_messages",
     "ReplayPage": "dspex_agents.signals.signal_messages",
     "ResetBreakers": "dspex_agents.roles.task_messages",
@@ -347,7 +442,10 @@ _HOMES = {
     "RetryPolicy": "dspex_agents.services.retry_policy",
     "RunPlan": "dspex_agents.roles.coordinator_agent",
     "RuntimeUnavailableError": "dspex_agents.errors",
+    "Schedule": "dspex_agents.actions.directive",
+    "SendTo": "dspex_agents.actions.directive",
     "SensorAgent": "dspex_agents.sensors.sensor",
+    "SetState": "dspex_agents.actions.directive",
     "Settings": "dspex_agents.settings",
     "Signal": "dspex_agents.signals.signal",
     "SignalBusAgent": "dspex_agents.signals.signal_bus",
@@ -355,8 +453,16 @@ _HOMES = {
     "SignalError": "dspex_agents.signals.signal",
     "SignalRoute": "dspex_agents.signals.signal_router",
     "SignalRouter": "dspex_agents.signals.signal_router",
+    "Snapshot": "dspex_agents.state.snapshot",
+    "SnapshotError": "dspex_agents.state.snapshot",
+    "SnapshotKeeper": "dspex_agents.state.snapshot_keeper",
+    "SnapshotStore": "dspex_agents.state.snapshot_store",
+    "SpawnChild": "dspex_agents.actions.directive",
     "SpecError": "dspex_agents.errors",
+    "StateError": "dspex_agents.state.state_schema",
     "StepCompensation": "dspex_agents.actions.instruction",
+    "StopChild": "dspex_agents.actions.directive",
+    "StopSelf": "dspex_agents.actions.directive",
     "StoreError": "dspex_agents.errors",
     "Subscribe": "dspex_agents.signals.signal_messages",
     "Subscription": "dspex_agents.signals.signal_delivery",
@@ -365,16 +471,22 @@ _HOMES = {
     "SystemClock": "dspex_agents.clock",
     "SystemSpec": "dspex_agents.supervision.system_spec",
     "SystemStoppedError": "dspex_agents.errors",
+    "TELEMETRY": "dspex_agents.services.telemetry",
     "TaskAgent": "dspex_agents.roles.task_agent",
+    "Telemetry": "dspex_agents.services.telemetry",
+    "TelemetryEvent": "dspex_agents.services.telemetry",
+    "TelemetryHub": "dspex_agents.services.telemetry",
     "TellOptions": "dspex_agents.messaging.message",
     "Thresholds": "dspex_agents.monitoring.thresholds",
     "TreeNode": "dspex_agents.agent",
+    "UnknownActionError": "dspex_agents.roles.foundation_messages",
     "UnknownAgentError": "dspex_agents.errors",
     "UnknownUnitError": "dspex_agents.roles.progress",
     "Unsubscribe": "dspex_agents.signals.signal_messages",
     "WaitingMessage": "dspex_agents.messaging.message",
     "Work": "dspex_agents.roles.plan",
     "Worker": "dspex_agents.roles.task_agent",
+    "apply_state": "dspex_agents.state.state_change",
     "report_progress": "dspex_agents.roles.progress",
     "run_action": "dspex_agents.actions.action",
     "run_chain": "dspex_agents.actions.instruction",
@@ -385,8 +497,10 @@ _HOMES = {
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 
 __all__ = [
+    "TELEMETRY",
     "AcknowledgeAlert",
     "Action",
+    "ActionCall",
     "ActionError",
     "ActionFailedError",
     "ActionInputError",
@@ -417,6 +531,7 @@ __all__ = [
     "Clock",
     "ClusterTooSmallError",
     "Compensation",
+    "Coordination",
     "CoordinatorAgent",
     "CountingIds",
     "Criterion",
@@ -428,10 +543,20 @@ __all__ = [
     "DeadLetters",
     "DeadSignal",
     "DeadlineExceededError",
+    "Decision",
+    "DeleteState",
     "DeliverDue",
+    "Directive",
+    "DirectiveError",
+    "DirectiveFailedError",
     "DiscardDeadSignals",
+    "Durability",
+    "Emit",
+    "Enqueue",
     "Failure",
+    "FencedError",
     "FieldProblem",
+    "FoundationAgent",
     "GetAlerts",
     "GetDeadSignals",
     "GetFailedUnits",
@@ -440,6 +565,7 @@ __all__ = [
     "GetMetrics",
     "GetProgress",
     "GetProgressOf",
+    "GetState",
     "GetStatus",
     "Guard",
     "Health",
@@ -458,12 +584,15 @@ __all__ = [
     "MetricWatch",
     "Migration",
     "MonitorAgent",
+    "NoRouteError",
+    "NobodyFitsError",
     "OpenAlert",
     "Outcome",
     "OutcomeUnknownError",
     "PatternError",
     "Pause",
     "Permit",
+    "PersistentAgent",
     "Plan",
     "PollDue",
     "PollNow",
@@ -486,6 +615,7 @@ __all__ = [
     "RedriveDeadSignals",
     "RedriveFailedUnits",
     "Registration",
+    "RegistrationError",
     "Replay",
     "ReplayPage",
     "ResetBreakers",
@@ -500,7 +630,10 @@ __all__ = [
     "RetryPolicy",
     "RunPlan",
     "RuntimeUnavailableError",
+    "Schedule",
+    "SendTo",
     "SensorAgent",
+    "SetState",
     "Settings",
     "Signal",
     "SignalBusAgent",
@@ -508,8 +641,16 @@ __all__ = [
     "SignalError",
     "SignalRoute",
     "SignalRouter",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotKeeper",
+    "SnapshotStore",
+    "SpawnChild",
     "SpecError",
+    "StateError",
     "StepCompensation",
+    "StopChild",
+    "StopSelf",
     "StoreError",
     "Subscribe",
     "Subscription",
@@ -519,15 +660,20 @@ __all__ = [
     "SystemSpec",
     "SystemStoppedError",
     "TaskAgent",
+    "Telemetry",
+    "TelemetryEvent",
+    "TelemetryHub",
     "TellOptions",
     "Thresholds",
     "TreeNode",
+    "UnknownActionError",
     "UnknownAgentError",
     "UnknownUnitError",
     "Unsubscribe",
     "WaitingMessage",
     "Work",
     "Worker",
+    "apply_state",
     "report_progress",
     "run_action",
     "run_chain",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,11 @@ pytestmark = pytest.mark.ray
 
 
 def process_of(system: System, agent: str) -> int:
-    return next(node.pid for node in system.tree().agents() if node.id == agent)
+    """Return the process that the agent lives in, as soon as it does: pid 0 would mean our own group to `kill`."""
+    deadline = time.monotonic() + 20
+    while not (pid := next(node.pid for node in system.tree().agents() if node.id == agent)):
+        assert time.monotonic() < deadline, f"{agent} lives nowhere"
+    return pid
 
 
 def running(pid: int) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dspex_agents.agent import Agent
 from dspex_agents.errors import SpecError
-from dspex_agents.supervision.child_spec import Backoff, ChildSpec, SupervisorSpec
+from dspex_agents.supervision.child_spec import Backoff, ChildSpec, HostGroup, SupervisorSpec
 from dspex_agents.supervision.events import (
     ChildExited,
     ChildStarted,
@@ -26,6 +26,7 @@ from dspex_agents.supervision.events import (
     StopRequested,
 )
 from dspex_agents.supervision.supervisor_state import SupervisorState
+from dspex_agents.supervision.system_spec import SystemSpec
 
 NO_BACKOFF = Backoff(initial_s=0.0, jitter=0.0)
 
@@ -36,6 +37,10 @@ def supervisor(
     children = tuple(ChildSpec(id=f"c{i}", start=Agent, restart=r, backoff=backoff) for i, r in enumerate(restarts))
     spec = SupervisorSpec(id="s", children=children, strategy=strategy, intensity=intensity, period_s=5.0)
     return SupervisorState(spec, random.Random(0))
+
+
+def tree(*children: ChildSpec) -> SupervisorSpec:
+    return SupervisorSpec(id="s", children=children)
 
 
 def bring_up(state: SupervisorState, now: float = 1.0) -> None:
@@ -204,6 +209,22 @@ def test_backoff_grows_to_its_cap_and_spreads_by_its_jitter() -> None:
         (lambda: SupervisorSpec(id="s", strategy="one_for_none"), "strategy"),
         (lambda: SupervisorSpec(id="s", intensity=-1), "intensity"),
         (lambda: SupervisorSpec(id="s", period_s=float("nan")), "period_s"),
+        (lambda: ChildSpec(id="a", start=Agent, stall_s=0), "stall_s"),
+        (lambda: ChildSpec(id="a", start=Agent, resources={"CPU": 1}), "isolation='own'"),
+        (lambda: ChildSpec(id="a", start=Agent, isolation="own", resources={"CPU": -1}), r"resources\['CPU'\]"),
+        (lambda: ChildSpec(id="a", start=Agent, significant=True), "cannot be significant"),
+        (lambda: tree(ChildSpec(id="a", start=Agent, restart="transient", significant=True)), "auto_shutdown"),
+        (lambda: SupervisorSpec(id="s", auto_shutdown="always"), "auto_shutdown"),
+        (lambda: SupervisorSpec(id="s", max_children=0), "max_children"),
+        (lambda: tree(ChildSpec(id="a", start=Agent, depends_on=("x",))), "depends on x, not among its siblings"),
+        (
+            lambda: tree(*(ChildSpec(id=a, start=Agent, depends_on=(b,)) for a, b in ("ab", "bc", "ca"))),
+            r"in a circle: \w -> \w -> \w -> \w",
+        ),
+        (lambda: HostGroup(name="pool", most_agents=0), "most_agents"),
+        (lambda: SystemSpec(name="a/b", supervisor=tree()), "id must be"),
+        (lambda: SystemSpec(name="a", supervisor=tree(), heartbeat_s=5, hang_s=5), "heartbeat_s"),
+        (lambda: SystemSpec(name="a", supervisor=tree(), hosts=(HostGroup(name="p"), HostGroup(name="p"))), "twice: p"),
         (lambda: Backoff(factor=0.5), "factor"),
         (lambda: Backoff(jitter=1.0), "jitter"),
     ],

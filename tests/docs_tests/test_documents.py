@@ -66,3 +66,18 @@ def test_the_readmes_program_is_optimised_and_answers_as_the_readme_says(tmp_pat
     (tmp_path / "use.py").write_text("import dspex_ray as dspex\nfrom route import Route\n" + local, encoding="utf-8")
     done = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "delivery"), done.stderr
+
+
+def test_the_code_of_the_agents_page_runs_as_one_script(tmp_path: Path) -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "agents.md").read_text(encoding="utf-8"), "python"))
+    (tmp_path / "guide.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "2 5",
+        "Agent 'counter' ended: asked to crash.",
+        "1",
+        "101",
+        "counter idle 1",
+        "counter-0 idle 0",
+    ]
