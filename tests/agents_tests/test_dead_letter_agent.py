@@ -31,6 +31,7 @@ from dspex_agents import (
 from dspex_agents.agent import Agent
 from dspex_agents.errors import AgentFailedError, SpecError
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
+from dspex_agents.messaging.message import Priority
 from dspex_agents.services.dead_letter_agent import FIVE_TIMES_EVERY_FIVE_MINUTES, DeadLetterAgent
 from dspex_agents.services.dead_letter_messages import (
     AddDeadLetters,
@@ -170,6 +171,27 @@ def test_a_letter_that_fails_again_stays_with_its_history(start: Start, mood: li
     mood.clear()
     system.ask("letters", RedriveDeadLetters(DeadLetterFilter(recipient="shop")))
     assert inbox.get(timeout=20) == "a", "the answer of the failed try is not given again"
+
+
+def test_a_letter_is_sent_again_with_its_priority_and_keeps_its_sender(database: Database) -> None:
+    async def scene() -> None:
+        host = LoneHost(ManualClock())
+        for _ in range(2):  # the second life has it from the database
+            agent = DeadLetterAgent(database, ids=CountingIds())
+            agent.context = host.context("letters")
+            await agent.on_start()
+            if not len(agent._book):
+                await agent.on_message(AddDeadLetters((letter("a", sender="till", priority=2),)))
+            await agent.on_message(RedriveDeadLetters())
+            async with asyncio.timeout(20):
+                while agent.details()["failed"] == 0:  # noqa: ASYNC110 - other tasks take a turn each time
+                    await asyncio.sleep(0)
+            (found,) = await agent.on_message(GetDeadLetters())
+            assert (found.sender, found.priority) == ("till", 2)
+            await agent.on_stop("shutdown")
+        assert [options["priority"] for to, _, options in host.asked if to == "shop"] == [Priority.LOW] * 2
+
+    asyncio.run(scene())
 
 
 def test_letters_are_thrown_away_by_filter(start: Start) -> None:
@@ -381,6 +403,7 @@ def test_a_preview_is_one_short_line() -> None:
     ("message", "told"),
     [
         (AddDeadLetters(("hello",)), "letters must be DeadLetter, got 'hello'"),  # type: ignore[arg-type]
+        (AddDeadLetters((letter(priority=7),)), "priority must be that of a message, 0 to 2, got 7"),
         (GetDeadLetters(limit=0), "limit must be at least 1, got 0"),
         (RedriveDeadLetters(limit=0), "limit must be at least 1, got 0"),
         ("hello", "DeadLetterAgent takes no message of type str"),

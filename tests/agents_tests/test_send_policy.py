@@ -116,12 +116,13 @@ def test_an_error_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_message_can_become_a_dead_letter() -> None:
     rig = Rig(a=[MailboxFullError("full")], letters=[("letter-1",)])
-    policy = {"on_error": "dead_letter", "dead_letters": "letters", "retry": THREE}
+    policy = {"on_error": "dead_letter", "dead_letters": "letters", "retry": THREE, "priority": Priority.LOW}
     outcome = run(lambda: rig.sender(**policy).send("a", "work"))
     assert isinstance(outcome.error, MailboxFullError)
     (letter,) = rig.host.asked[-1][1].letters
     assert (letter.recipient, letter.message, letter.reason) == ("a", "work", "MailboxFullError: full")
     assert (letter.attempts, letter.first_failure_at) == (3, 101.5)
+    assert (letter.sender, letter.priority) == ("me", Priority.LOW)
 
 
 def test_a_dead_letter_that_cannot_be_kept_raises_the_error_with_a_note() -> None:

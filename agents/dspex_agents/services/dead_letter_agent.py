@@ -13,6 +13,7 @@ from dspex_agents.database import Database
 from dspex_agents.errors import MessageError, SpecError, StoreError, SystemStoppedError
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.dead_letters import DeadLetter, DeadLetterFilter
+from dspex_agents.messaging.message import Priority
 from dspex_agents.services.dead_letter_messages import (
     AddDeadLetters,
     GetDeadLetters,
@@ -150,7 +151,10 @@ class DeadLetterAgent(ServiceAgent):
         key = f"{letter.id}/{kept.redrives + 1}"  # a new one each time: an old failure is not to be given again
         try:
             async with self._room:
-                await self.context.ask(letter.recipient, kept.message(), timeout_s=self._timeout_s, key=key)
+                priority = Priority(letter.priority)
+                await self.context.ask(
+                    letter.recipient, kept.message(), timeout_s=self._timeout_s, key=key, priority=priority
+                )
         except (MessageError, SystemStoppedError) as error:
             await self._failed_again(letter.id, error)
         else:
@@ -187,3 +191,5 @@ def _check_letters(letters: Sequence[object]) -> None:
     for letter in letters:
         if not isinstance(letter, DeadLetter):
             raise SpecError(f"AddDeadLetters: letters must be DeadLetter, got {letter!r}.")
+        if letter.priority not in set(Priority):
+            raise SpecError(f"AddDeadLetters: priority must be that of a message, 0 to 2, got {letter.priority!r}.")

@@ -163,7 +163,8 @@ class Sender:
 
     async def _bury(self, body: Any, outcome: SendOutcome, error: AgentSystemError, policy: SendPolicy) -> None:
         now = self._context.clock.now()
-        letter = DeadLetter("", outcome.to, body, _text(error), outcome.attempts, now, now)
+        origin = (self._context.name, int(policy.priority))
+        letter = DeadLetter("", outcome.to, body, _text(error), outcome.attempts, now, now, *origin)
         try:
             await self._context.ask(policy.dead_letters, AddDeadLetters((letter,)), timeout_s=policy.timeout_s)
         except (MessageError, SystemStoppedError) as failure:
