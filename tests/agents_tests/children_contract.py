@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hanging_agents import LastWords
 from runtime_contract import Start, echo, spec_of
 from sample_agents import FailsToStart
 
@@ -73,6 +75,12 @@ class ChildrenContract:
             system.ask("new", 1, timeout_s=5)
         system.start_child("top", echo("new"))
         assert system.ask("new", 2) == 2
+
+    def test_a_child_is_told_why_it_is_stopped(self, start: Start, tmp_path: Path) -> None:
+        system = start(spec_of(echo("old")))
+        system.start_child("top", ChildSpec(id="new", start=LastWords, kwargs={"path": str(tmp_path / "why")}))
+        system.stop_child("new", "no longer needed")
+        assert (tmp_path / "why").read_text() == "no longer needed"
 
     def test_a_temporary_child_that_ends_leaves_nothing_in_the_tree(self, start: Start) -> None:
         system = start(spec_of(echo("old")))

@@ -57,7 +57,7 @@ class World:
                     assert id not in self.starts, "doubled: it is being started already"
                     self.starts[id] = epoch
                     self.retries.pop(id, None)
-                case StopChild(id, epoch, _):
+                case StopChild(id, epoch, _, _):
                     assert self.running.get(id) == epoch, "only what runs can be stopped"
                     assert id not in self.stops, "told to stop twice"
                     self.stops[id] = epoch

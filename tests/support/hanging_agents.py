@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from dspex_agents import Agent
@@ -33,3 +34,13 @@ class Locked(Agent):
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+
+
+class LastWords(Agent):
+    """Writes down why it is stopped."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    async def on_stop(self, reason: str) -> None:
+        Path(self.path).write_text(reason, encoding="utf-8")  # noqa: ASYNC240 - a few bytes in a test

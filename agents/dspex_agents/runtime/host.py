@@ -104,12 +104,12 @@ class Host:
             self._stall_s[name] = spec.stall_s
         return AgentStarted(capabilities=agent.capabilities, kind=type(agent).__name__)
 
-    async def stop_agents(self, batch: Sequence[tuple[str, int, float]], reason: str) -> list[str]:
-        """Stop agents (name, epoch, seconds allowed) in good order, side by side, and return how each ended.
+    async def stop_agents(self, batch: Sequence[tuple[str, int, float, str]]) -> list[str]:
+        """Stop agents (name, epoch, seconds allowed, why) in good order, side by side, and return how each ended.
 
         Another epoch of an agent is left alone.
         """
-        return list(await asyncio.gather(*(self._stop(name, epoch, within, reason) for name, epoch, within in batch)))
+        return list(await asyncio.gather(*(self._stop(*order) for order in batch)))
 
     async def _stop(self, name: str, epoch: int, within_s: float, reason: str) -> str:
         cell = self._taken_out(name, epoch)

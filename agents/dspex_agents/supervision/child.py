@@ -40,3 +40,4 @@ class Child:
     was_up: bool = False
     then: Literal["", "remove", "start"] = ""
     """What follows when the stop that was asked for is done."""
+    stop_reason: str = "shutdown"

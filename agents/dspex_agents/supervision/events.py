@@ -73,9 +73,10 @@ class ChildrenAdded:
 
 @dataclass(frozen=True, slots=True)
 class RemovalRequested:
-    """Stop the child and forget it."""
+    """Stop the child and forget it; it is told the reason."""
 
     id: str
+    reason: str = "shutdown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,12 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class StopChild:
-    """Ask the child of this epoch to stop, kill it after `shutdown_s`, then report ChildExited."""
+    """Ask the child of this epoch to stop, for this reason, kill it after `shutdown_s`, then report ChildExited."""
 
     id: str
     epoch: int
     shutdown_s: float
+    reason: str = "shutdown"
 
 
 @dataclass(frozen=True, slots=True)

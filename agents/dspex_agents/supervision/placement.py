@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from dspex_agents.runtime.port import HostFactory, HostOrder, Port, PortDiedError, PortUnavailableError, Route
 from dspex_agents.runtime.reports import AgentExited, AgentStarted, HostReport, Pulse
 from dspex_agents.supervision.child_spec import ChildSpec, HostGroup
-from dspex_agents.supervision.events import ChildExited
+from dspex_agents.supervision.events import ChildExited, StopChild
 from dspex_agents.supervision.system_spec import SystemSpec
 
 _BATCH = 500
@@ -149,37 +149,37 @@ class Placement:
                 del record.agents[spec.id]
             report(spec, epoch, dataclasses.replace(outcome, node=record.node, host=record.id))
 
-    async def stop(self, agents: Sequence[tuple[ChildSpec, int, float]], report: Callable[..., None]) -> None:
+    async def stop(self, agents: Sequence[tuple[ChildSpec, StopChild]], report: Callable[..., None]) -> None:
         """Stop agents in good order, each killed after its `shutdown_s`. Calls `report(spec, epoch, reason)` for each.
 
         The agents of one host are stopped side by side.
         """
-        by_host: dict[HostRecord, list[tuple[ChildSpec, int, float]]] = {}
-        for spec, epoch, shutdown_s in agents:
+        by_host: dict[HostRecord, list[tuple[ChildSpec, StopChild]]] = {}
+        for spec, order in agents:
             record, placed = self._where.pop(spec.id, (None, 0))
-            if record is None or placed != epoch:
-                report(spec, epoch, "shutdown")
+            if record is None or placed != order.epoch:
+                report(spec, order.epoch, order.reason)
                 continue
             record.agents.pop(spec.id, None)
-            by_host.setdefault(record, []).append((spec, epoch, shutdown_s))
+            by_host.setdefault(record, []).append((spec, order))
         await asyncio.gather(*(self._stop_on(record, several, report) for record, several in by_host.items()))
 
     async def _stop_on(
-        self, record: HostRecord, agents: list[tuple[ChildSpec, int, float]], report: Callable[..., None]
+        self, record: HostRecord, agents: list[tuple[ChildSpec, StopChild]], report: Callable[..., None]
     ) -> None:
-        longest = max(shutdown_s for _, _, shutdown_s in agents)
-        orders = [(spec.id, epoch, shutdown_s) for spec, epoch, shutdown_s in agents]
+        longest = max(order.shutdown_s for _, order in agents)
+        batch = [(order.id, order.epoch, order.shutdown_s, order.reason) for _, order in agents]
         timeout_s = None if longest == float("inf") else longest + _GRACE_S
         try:
-            reasons: list[str] = await record.port.call("stop_agents", orders, "shutdown", timeout_s=timeout_s)
+            reasons: list[str] = await record.port.call("stop_agents", batch, timeout_s=timeout_s)
         except TimeoutError:
-            reasons = [f"killed: did not stop within {shutdown_s:g} s" for _, _, shutdown_s in agents]
+            reasons = [f"killed: did not stop within {order.shutdown_s:g} s" for _, order in agents]
         except (PortDiedError, PortUnavailableError):
             reasons = ["killed: its process died while it was stopping"] * len(agents)
-        for (spec, epoch, _), reason in zip(agents, reasons, strict=True):
+        for (spec, order), reason in zip(agents, reasons, strict=True):
             if reason.startswith("killed") and _is_own(record):
                 self._drop(record)
-            report(spec, epoch, reason)
+            report(spec, order.epoch, reason)
 
     async def kill(self, name: str) -> None:
         """End an agent at once: with its process where that is its own. Its end is reported to the listener."""

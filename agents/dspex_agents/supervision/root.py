@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dspex_agents.agent import TreeNode
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.errors import SpecError, SystemStoppedError, UnknownAgentError
+from dspex_agents.errors import SystemStoppedError, UnknownAgentError
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.runtime.port import HostFactory, Route
 from dspex_agents.runtime.reports import AgentStarted, Pulse
 from dspex_agents.supervision.changes import Changes
 from dspex_agents.supervision.child import Epochs
-from dspex_agents.supervision.child_spec import AnySpec, ChildSpec, SupervisorSpec, check_unique
+from dspex_agents.supervision.child_spec import ChildSpec, SupervisorSpec
+from dspex_agents.supervision.directory import Directory, Supervisor
 from dspex_agents.supervision.events import (
     ChildExited,
     ChildrenAdded,
@@ -47,7 +47,6 @@ from dspex_agents.supervision.tree_view import figures_by_agent, tree_of
 
 _log = logging.getLogger(__name__)
 _DESCRIBE_TIMEOUT_S = 2.0
-_REMEMBERED_ENDS = 10_000
 ROOT_METHODS = frozenset(
     {
         "start",
@@ -70,18 +69,9 @@ ROOT_METHODS = frozenset(
 """What other processes may call."""
 
 
-@dataclass(slots=True, eq=False)
-class _Supervisor:
-    """A supervisor at run time: its pure state and its place under its parent."""
-
-    state: SupervisorState
-    parent: _Supervisor | None = None
-    epoch: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """What an earlier root left: living agents, unreported ends, and children added at run time by supervisor."""
+    """What an earlier root left: the epochs of living agents, and why others ended that it was not told of."""
 
     alive: Mapping[str, int]
     ended: Mapping[str, str]
@@ -98,12 +88,7 @@ class SystemRoot:
         self._factory = factory
         self._placement = Placement(spec, factory, self)
         self._registry = Registry()
-        self._added: dict[str, dict[str, AnySpec]] = {}
-        self._retired: set[str] = set()
-        self._specs: dict[str, ChildSpec] = {}
-        self._owner: dict[str, _Supervisor] = {}
-        self._supervisors: dict[str, _Supervisor] = {}
-        self._ends: OrderedDict[str, str] = OrderedDict()
+        self._directory = Directory(factory)
         self._past: _Past | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changes = Changes()
@@ -115,7 +100,7 @@ class SystemRoot:
     async def start(self) -> None:
         """Start the tree and return when every agent is up. Raises what kept the first failing agent from starting."""
         await self._placement.open(self.spec.supervisor.agents())
-        self._start_supervisor(_Supervisor(self._state(self.spec.supervisor)))
+        self._start_supervisor(Supervisor(self._state(self.spec.supervisor)))
         await self._changes.wait_for(lambda: self._top.state.phase in ("running", "stopped"))
         if self._top.state.phase != "running":
             await self.wait_closed()
@@ -125,18 +110,16 @@ class SystemRoot:
 
     async def recover(self) -> None:
         """Rebuild after the root's own death: adopt the hosts and agents that still live, start what is missing."""
-        self._retired = self._factory.retired()
-        for id_, (supervisor, spec) in self._factory.remembered().items():
-            self._added.setdefault(supervisor, {})[id_] = spec
+        self._directory.recall()
         adopted, ended = await self._placement.adopt()
         alive = {name: epoch for name, (epoch, _) in adopted.items()}
         self._past = _Past(alive, ended)
-        top = _Supervisor(self._state(self.spec.supervisor))
+        top = Supervisor(self._state(self.spec.supervisor))
         self._start_supervisor(top)
         self._past = None
         for name, (epoch, started) in adopted.items():
-            if name in self._specs:
-                self._register(self._specs[name], epoch, started)
+            if name in self._directory.specs:
+                self._register(self._directory.specs[name], epoch, started)
         await self._placement.open([s for s in self.spec.supervisor.agents() if s.id not in alive])
 
     async def stop(self, reason: str = "shutdown") -> None:
@@ -164,15 +147,15 @@ class SystemRoot:
 
         await self._changes.wait_for(lambda: found() is not None or self._is_over(name), timeout_s)
         if (route := found()) is None:
-            if self._end_reason is None and name not in self._specs and name not in self._ends:
-                raise UnknownAgentError.among(name, self._specs)
+            if self._end_reason is None and self._directory.is_unknown(name):
+                raise UnknownAgentError.among(name, self._directory.specs)
             raise SystemStoppedError(f"Agent {name!r} is not running and will not be: {self._why_over(name)}.")
         return route
 
     async def tree(self) -> TreeNode:
         """Return the whole tree with the figures each host gave in time; silent hosts show status only."""
         reports = await self._placement.ask_hosts("describe", timeout_s=_DESCRIBE_TIMEOUT_S)
-        nested = {id_: supervisor.state for id_, supervisor in self._supervisors.items()}
+        nested = {id_: supervisor.state for id_, supervisor in self._directory.supervisors.items()}
         return tree_of(self._top.state, nested, figures_by_agent(reports.values()))
 
     async def find(self, query: Query) -> tuple[Registration, ...]:
@@ -203,38 +186,46 @@ class SystemRoot:
 
         Raises SpecError for an id in use or an unknown supervisor, and what kept the first agent from starting.
         """
-        if supervisor not in self._supervisors:
-            known = ", ".join(sorted(self._supervisors))
-            raise SpecError(f"No supervisor {supervisor!r} in system {self.spec.name!r}. There are: {known}.")
+        owner = self._directory.check_new(supervisor, specs, self.spec.name)
         ids = [spec.id for spec in specs]
-        check_unique((*ids, *{*self._owner, *self._supervisors}.intersection(ids)), f"system {self.spec.name!r}")
         self._factory.check_room([s.resources for s in specs if s.resources])
-        owner = self._supervisors[supervisor]
         self._dispatch(owner, ChildrenAdded(tuple(specs)))
-        await self._changes.wait_for(lambda: self._end_reason is not None or not any(map(self._is_starting, ids)))
+        await self._changes.wait_for(
+            lambda: self._end_reason is not None or not any(map(self._directory.is_starting, ids))
+        )
         if failed := [id_ for id_ in ids if self._placement.route(id_) is None]:
             await asyncio.gather(*(self.stop_child(id_) for id_ in ids))
             default = SystemStoppedError(f"Agent {failed[0]!r} did not start: {self._why_over(failed[0])}.")
             raise self._start_errors.pop(failed[0], default)
 
-    async def stop_child(self, name: str, reason: str = "shutdown") -> bool:  # noqa: ARG002 - told to the agent's hook
-        """Stop an agent for good and forget its specification; False when there is none of that name."""
-        if name not in self._owner:
+    async def stop_child(self, name: str, reason: str = "shutdown") -> bool:
+        """Stop an agent for good and forget its specification; False when there is none of that name.
+
+        `reason` is told to its `on_stop`.
+        """
+        owner = self._directory.owner
+        if name not in owner:
             return False
-        self._dispatch(self._owner[name], RemovalRequested(name))
-        await self._changes.wait_for(lambda: self._end_reason is not None or name not in self._owner)
+
+        def may_go() -> bool:  # a supervisor on its way up or down takes no orders
+            return name not in owner or owner[name].state.phase in ("running", "stopped")
+
+        await self._changes.wait_for(may_go)
+        if name in owner:
+            self._dispatch(owner[name], RemovalRequested(name, reason))
+        await self._changes.wait_for(lambda: self._end_reason is not None or name not in owner)
         return True
 
     async def restart_child(self, name: str) -> None:
         """Stop an agent in good order and start it again. Raises UnknownAgentError."""
-        owner = self._known(name)
+        owner = self._directory.owner_of(name)
         before = owner.state.children[name].epoch
         self._dispatch(owner, RestartRequested(name))
         await self.resolve(name, 60.0, before)
 
     async def kill_child(self, name: str) -> None:
         """End an agent at once; its supervisor decides what follows. Raises UnknownAgentError."""
-        self._known(name)
+        self._directory.owner_of(name)
         if self._placement.route(name) is not None:
             await self._placement.kill(name)
 
@@ -248,16 +239,16 @@ class SystemRoot:
         by_owner: dict[str, list[ChildExited]] = {}
         for exited in lost:
             self._registry.remove(exited.id, exited.epoch)
-            if exited.id in self._owner:
-                by_owner.setdefault(self._owner[exited.id].state.spec.id, []).append(exited)
+            if exited.id in self._directory.owner:
+                by_owner.setdefault(self._directory.owner[exited.id].id, []).append(exited)
         for id_, several in by_owner.items():
-            self._dispatch(self._supervisors[id_], ChildrenLost(tuple(several)))
+            self._dispatch(self._directory.supervisors[id_], ChildrenLost(tuple(several)))
 
     def agent_exited(self, name: str, epoch: int, reason: str) -> None:
         """Pass an agent's own end on to its supervisor."""
         self._registry.remove(name, epoch)
-        if name in self._owner:
-            self._dispatch(self._owner[name], ChildExited(name, epoch, reason))
+        if name in self._directory.owner:
+            self._dispatch(self._directory.owner[name], ChildExited(name, epoch, reason))
 
     def pulse(self, pulse: Pulse) -> None:
         """Take note of a host's figures."""
@@ -265,20 +256,20 @@ class SystemRoot:
             self._registry.set_load(name, load)
 
     # events in, effects out ---------------------------------------------------------------------------------------
-    def _dispatch(self, supervisor: _Supervisor, event: Event) -> None:
+    def _dispatch(self, supervisor: Supervisor, event: Event) -> None:
         state = supervisor.state
         effects = state.handle(event, self._clock.now())
         if isinstance(event, ChildrenAdded):
-            self._admit(supervisor, event.specs)
+            self._directory.admit(supervisor, event.specs)
         starts: list[tuple[ChildSpec, int]] = []
-        stops: list[tuple[ChildSpec, int, float]] = []
+        stops: list[tuple[ChildSpec, StopChild]] = []
         for effect in effects:
             spec = state.children[effect.id].spec if isinstance(effect, StartChild | StopChild) else None
             if isinstance(effect, StartChild) and isinstance(spec, ChildSpec):
                 starts.append((spec, effect.epoch))
             elif isinstance(effect, StopChild) and isinstance(spec, ChildSpec):
                 self._registry.remove(effect.id, effect.epoch)
-                stops.append((spec, effect.epoch, effect.shutdown_s))
+                stops.append((spec, effect))
             else:
                 self._perform(supervisor, effect)
         if starts:
@@ -287,48 +278,48 @@ class SystemRoot:
             self._spawn(self._placement.stop(stops, self._stopped))
         self._changes.notify()
 
-    def _perform(self, supervisor: _Supervisor, effect: Effect) -> None:
+    def _perform(self, supervisor: Supervisor, effect: Effect) -> None:
         """Do what concerns one effect alone; starts and stops of agents go to their hosts in batches."""
         state = supervisor.state
         match effect:
             case StartChild(id_, epoch):
                 spec = state.children[id_].spec
                 if isinstance(spec, SupervisorSpec):
-                    self._start_supervisor(_Supervisor(self._state(spec), supervisor, epoch))
-            case StopChild(id_, _, shutdown_s):
-                self._dispatch(self._supervisors[id_], StopRequested())
-                self._spawn(self._kill_after(self._supervisors[id_], shutdown_s))
+                    self._start_supervisor(Supervisor(self._state(spec), supervisor, epoch))
+            case StopChild(id_, _, shutdown_s, _):
+                self._dispatch(self._directory.supervisors[id_], StopRequested())
+                self._spawn(self._kill_after(self._directory.supervisors[id_], shutdown_s))
             case ScheduleRetry(id_, epoch, delay_s):
                 self._spawn(self._retry(supervisor, id_, epoch, delay_s))
             case Removed():
-                self._removed(supervisor, effect)
+                gone = self._directory.remove(supervisor, effect)
+                if gone is not None and gone.isolation == "own":
+                    self._spawn(self._placement.retire(gone))
             case Ready():
                 if supervisor.parent is not None:
-                    self._dispatch(supervisor.parent, ChildStarted(state.spec.id, supervisor.epoch))
+                    self._dispatch(supervisor.parent, ChildStarted(supervisor.id, supervisor.epoch))
             case Stopped(reason):
                 self._supervisor_stopped(supervisor, reason)
 
     @property
-    def _top(self) -> _Supervisor:
-        return self._supervisors[self.spec.supervisor.id]
+    def _top(self) -> Supervisor:
+        return self._directory.supervisors[self.spec.supervisor.id]
 
     def _state(self, spec: SupervisorSpec) -> SupervisorState:
-        return SupervisorState(spec, self._rng, self._epochs, self._added.get(spec.id, {}).values(), self._retired)
+        there = self._directory
+        return SupervisorState(spec, self._rng, self._epochs, there.added_to(spec.id), there.retired)
 
-    def _start_supervisor(self, supervisor: _Supervisor) -> None:
+    def _start_supervisor(self, supervisor: Supervisor) -> None:
         state = supervisor.state
-        self._supervisors[state.spec.id] = supervisor
-        for id_, child in state.children.items():
-            if isinstance(child.spec, ChildSpec):
-                self._specs[id_], self._owner[id_] = child.spec, supervisor
+        self._directory.enter(supervisor)
         if self._past is None:
             self._dispatch(supervisor, StartRequested())
             return
         alive = {id_: epoch for id_, epoch in self._past.alive.items() if id_ in state.children}
         self._dispatch(supervisor, StartRequested(alive, self._past.ended, recovering=True))
 
-    def _supervisor_stopped(self, supervisor: _Supervisor, reason: str) -> None:
-        id_, parent = supervisor.state.spec.id, supervisor.parent
+    def _supervisor_stopped(self, supervisor: Supervisor, reason: str) -> None:
+        id_, parent = supervisor.id, supervisor.parent
         if parent is None:
             self._spawn(self._close(reason))
         elif parent.state.children[id_].status == "starting":
@@ -339,22 +330,22 @@ class SystemRoot:
     async def _close(self, reason: str) -> None:
         self._end_reason = reason
         await self._placement.close()
-        self._factory.forget([id_ for added in self._added.values() for id_ in added])
+        self._directory.forget_all()
         self._closed.set()
         self._changes.notify()
 
     # what effects do ----------------------------------------------------------------------------------------------
     def _started(self, spec: ChildSpec, epoch: int, started: AgentStarted) -> None:
-        if spec.id not in self._owner:
+        if spec.id not in self._directory.owner:
             return
         if started.error is None:
             self._register(spec, epoch, started)
             self._start_errors.pop(spec.id, None)
-            self._dispatch(self._owner[spec.id], ChildStarted(spec.id, epoch))
+            self._dispatch(self._directory.owner[spec.id], ChildStarted(spec.id, epoch))
         else:
             self._start_errors.setdefault(spec.id, started.error)
             reason = f"{type(started.error).__name__}: {started.error}"
-            self._dispatch(self._owner[spec.id], ChildStartFailed(spec.id, epoch, reason))
+            self._dispatch(self._directory.owner[spec.id], ChildStartFailed(spec.id, epoch, reason))
 
     def _register(self, spec: ChildSpec, epoch: int, started: AgentStarted) -> None:
         registration = Registration(
@@ -372,14 +363,14 @@ class SystemRoot:
             self._registry.update(spec.id, epoch, started.changes)
 
     def _stopped(self, spec: ChildSpec, epoch: int, reason: str) -> None:
-        if spec.id in self._owner:
-            self._dispatch(self._owner[spec.id], ChildExited(spec.id, epoch, reason))
+        if spec.id in self._directory.owner:
+            self._dispatch(self._directory.owner[spec.id], ChildExited(spec.id, epoch, reason))
 
-    async def _retry(self, supervisor: _Supervisor, id_: str, epoch: int, delay_s: float) -> None:
+    async def _retry(self, supervisor: Supervisor, id_: str, epoch: int, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         self._dispatch(supervisor, RetryDue(id_, epoch))
 
-    async def _kill_after(self, supervisor: _Supervisor, shutdown_s: float) -> None:
+    async def _kill_after(self, supervisor: Supervisor, shutdown_s: float) -> None:
         """Kill what is left below a supervisor that did not stop in its time."""
         if shutdown_s == float("inf"):
             return
@@ -387,62 +378,18 @@ class SystemRoot:
         try:
             await self._changes.wait_for(lambda: state.phase == "stopped", shutdown_s)
         except TimeoutError:
-            for name in [id_ for id_, owner in self._owner.items() if owner is supervisor]:
+            for name in [id_ for id_, owner in self._directory.owner.items() if owner is supervisor]:
                 if self._placement.route(name) is not None:
                     await self._placement.kill(name)
 
-    # who there is -------------------------------------------------------------------------------------------------
-    def _admit(self, supervisor: _Supervisor, specs: Sequence[AnySpec]) -> None:
-        id_ = supervisor.state.spec.id
-        self._factory.remember({spec.id: (id_, spec) for spec in specs})  # before anything starts: it must outlive us
-        for spec in specs:
-            self._added.setdefault(id_, {})[spec.id] = spec
-            if isinstance(spec, ChildSpec):
-                self._specs[spec.id], self._owner[spec.id] = spec, supervisor
-            self._ends.pop(spec.id, None)
-        if back := self._retired & {spec.id for spec in specs}:
-            self._retired -= back
-            self._factory.retire(self._retired)
-
-    def _removed(self, supervisor: _Supervisor, effect: Removed) -> None:
-        self._owner.pop(effect.id, None)
-        if self._added.get(supervisor.state.spec.id, {}).pop(effect.id, None) is not None:
-            self._factory.forget([effect.id])
-        else:
-            self._retired.add(effect.id)
-            self._factory.retire(self._retired)
-        self._ends[effect.id] = effect.reason
-        if len(self._ends) > _REMEMBERED_ENDS:
-            self._ends.popitem(last=False)
-        if (spec := self._specs.pop(effect.id, None)) is not None and spec.isolation == "own":
-            self._spawn(self._placement.retire(spec))
-
-    def _is_starting(self, id_: str) -> bool:
-        owner = self._owner.get(id_)
-        return owner is not None and owner.state.children[id_].status in ("starting", "backoff")
-
-    def _known(self, name: str) -> _Supervisor:
-        if name not in self._owner:
-            raise UnknownAgentError.among(name, self._specs)
-        return self._owner[name]
-
+    # ------------------------------------------------------------------------------------------------------------
     def _is_over(self, name: str) -> bool:
-        return self._end_reason is not None or name not in self._owner or self._end_of(name) is not None
+        return self._end_reason is not None or self._directory.end_of(name) is not None
 
     def _why_over(self, name: str) -> str:
         if self._end_reason is not None:
             return f"the system stopped ({self._end_reason})"
-        return f"it ended ({self._ends[name] if name in self._ends else self._end_of(name)})"
-
-    def _end_of(self, name: str) -> str | None:
-        """Return why the agent, or a supervisor above it, ended for good; None while it may come (back) up."""
-        id_, above = name, self._owner.get(name)
-        while above is not None:
-            child = above.state.children.get(id_)
-            if child is None or child.status in ("ended", "removed"):
-                return child.last_reason if child else "removed"
-            id_, above = above.state.spec.id, above.parent
-        return None
+        return f"it ended ({self._directory.end_of(name)})"
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

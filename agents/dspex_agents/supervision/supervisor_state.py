@@ -71,7 +71,8 @@ class SupervisorState:
                 return self._stop(reason, now)
             case ChildrenAdded(specs):
                 return self._add(specs, now)
-            case RemovalRequested(id):
+            case RemovalRequested(id, reason):
+                self._child(id).stop_reason = reason
                 return self._ask_to_stop(self._child(id), "remove", now)
             case RestartRequested(id):
                 return self._ask_to_stop(self._child(id), "start", now)
@@ -314,7 +315,7 @@ class SupervisorState:
 
     def _stop_child(self, child: Child) -> StopChild:
         self._set(child, "stopping")
-        return StopChild(child.spec.id, child.epoch, child.spec.shutdown_s)
+        return StopChild(child.spec.id, child.epoch, child.spec.shutdown_s, child.stop_reason)
 
     def _after_stop(self, child: Child, reason: str, now: float) -> list[Effect]:
         """Go on after a stop that was asked for."""
