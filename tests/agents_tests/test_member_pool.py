@@ -83,7 +83,7 @@ class TestComingAndGoing:
         everyone = [registered("a"), registered("b")]
         pool.update(team, everyone)
         pool.update(team, everyone[1:])
-        assert pool.absent() == ("a",)
+        assert pool.unknown() == {"a": True}
         assert pool.figures(0.0)["a"].state == "absent"
         assert {taken(pool, room=False) for _ in range(4)} == {"b"}
         pool.update(team, everyone)
@@ -93,6 +93,12 @@ class TestComingAndGoing:
         pool, team = pool_of(), Team(("a",))
         pool.update(team, [registered("a")])
         pool.update(team, [])
+        assert taken(pool) == "a"
+
+    def test_a_named_member_that_is_still_to_come_may_be_asked(self) -> None:
+        pool = pool_of("a")
+        pool.update(Team(("a",)), [])
+        assert pool.unknown() == {"a": False}
         assert taken(pool) == "a"
 
     def test_an_unhealthy_member_is_chosen_only_when_there_is_no_other(self) -> None:

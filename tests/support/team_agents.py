@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dspex_agents import AgentContext, OutcomeUnknownError
+from dspex_agents import Agent, AgentContext, OutcomeUnknownError, Publish
 
 
 class Held:
@@ -69,3 +69,22 @@ class Named:
 def joined(results: Mapping[str, Any]) -> str:
     """Return the results of earlier tasks as one text, in the order of their tasks."""
     return "+".join(str(value[1]) for _, value in sorted(results.items()))
+
+
+class Listener(Agent):
+    """Stands where a signal bus would: keeps the types of all signals published, in order."""
+
+    concurrency = 1
+
+    def __init__(self) -> None:
+        self._types: list[tuple[str, Any]] = []
+
+    async def on_message(self, body: Any) -> Any:
+        match body:
+            case Publish(signal):
+                self._types.append((signal.type.rsplit(".", 1)[1], signal.data))
+                return None
+            case "heard":
+                return list(self._types)
+            case _:
+                return await super().on_message(body)

@@ -53,7 +53,8 @@ class _Member:
     name: str
     breaker: CircuitBreaker
     capabilities: frozenset[str] | None = None
-    present: bool = True
+    is_known: bool = True
+    is_well: bool = True
     load: float = 0.0
     in_flight: int = 0
     units: int = 0
@@ -141,9 +142,9 @@ class MemberPool:
         """Return who is in the pool."""
         return tuple(self._members)
 
-    def absent(self) -> tuple[str, ...]:
-        """Return the members that the registry does not know any more, or calls unhealthy."""
-        return tuple(m.name for m in self._members.values() if not m.present)
+    def unknown(self) -> dict[str, bool]:
+        """Return the members that the registry did not know at the last look, and whether it ever did."""
+        return {m.name: m.capabilities is not None for m in self._members.values() if not m.is_known}
 
     # who takes a unit ---------------------------------------------------------------------------------------------
     def is_capable(self, needs: frozenset[str]) -> bool:
@@ -159,7 +160,7 @@ class MemberPool:
         capable = self._of(work.needs)
         refused: list[_Member] = []
         while True:
-            able = [m for m in capable.members if m.present and m not in refused and m.breaker.state(now) != "open"]
+            able = [m for m in capable.members if m.is_well and m not in refused and m.breaker.state(now) != "open"]
             some = [m for m in (able or capable.members) if m.name != avoid] or able or capable.members
             free = [m for m in some if m.in_flight < self._settings.room] if room else some
             if not free:
@@ -199,7 +200,7 @@ class MemberPool:
         """Return the figures of each member."""
         return {
             m.name: MemberFigures(
-                m.in_flight, m.load, m.units, m.failures, m.breaker.state(now) if m.present else "absent"
+                m.in_flight, m.load, m.units, m.failures, m.breaker.state(now) if m.is_well else "absent"
             )
             for m in self._members.values()
         }
@@ -217,10 +218,11 @@ class MemberPool:
         return Changes(joined)
 
     def _take_note(self, member: _Member, registration: Registration | None) -> None:
+        member.is_known = registration is not None
         if registration is None:
-            member.present = member.capabilities is None  # never seen: it may be too new to be known
+            member.is_well = member.capabilities is None  # never seen: it may be too new to be known
             return
-        member.load, member.present = registration.load, registration.health != "unhealthy"
+        member.load, member.is_well = registration.load, registration.health != "unhealthy"
         if member.capabilities != registration.capabilities:
             member.capabilities = registration.capabilities
             self._capable.clear()

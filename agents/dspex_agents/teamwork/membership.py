@@ -76,7 +76,7 @@ class Membership:
     async def drop_dead(self) -> bool:
         """Look the team up and drop members that will not come back; say whether there were any."""
         await self.refresh()
-        dead = [name for name in self.pool.absent() if await self._is_dead(name)]
+        dead = [name for name, was_known in self.pool.unknown().items() if await self._is_dead(name, was_known)]
         if not dead:
             return False
         for name in dead:
@@ -111,11 +111,13 @@ class Membership:
     def _can(self, order: DistributeTask) -> bool:
         return self.pool.is_capable(order.needs)
 
-    async def _is_dead(self, name: str) -> bool:
+    async def _is_dead(self, name: str, was_known: bool) -> bool:  # noqa: FBT001 - passed on from a table
         try:
             await self._context.ask(name, GetStatus(), control=True, timeout_s=_STATUS_TIMEOUT_S)
-        except (UnknownAgentError, SystemStoppedError):
+        except SystemStoppedError:
             return True
+        except UnknownAgentError:
+            return was_known  # otherwise it is still to come
         except AgentSystemError:
             return False  # it is being restarted, or does not answer now
         return False

@@ -49,7 +49,7 @@ class PlanThread:
     async def close(self) -> None:
         """Close the plan, if it was built, and end the thread when it is idle."""
         try:
-            await self._call(self._close)
+            await asyncio.shield(self._call(self._close))  # a cancel must not take it off the thread's queue
         finally:
             self._executor.shutdown(wait=False)
 

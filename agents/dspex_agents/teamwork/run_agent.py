@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -31,16 +31,19 @@ from dspex_agents.teamwork.team import Team, WorkSettings
 class Drive:
     """Run the plan of the order with this team to its end and answer with its result; joins when it is under way.
 
-    Without an order it only joins.
+    Without an order it only joins. `owner` is the incarnation of the coordinator that asks.
     """
 
-    order: RunPlan | None = None
-    team: Team = field(default_factory=Team)
+    order: RunPlan | None
+    team: Team
+    owner: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """End the agent; the plan is closed."""
+    """End the agent; the plan is closed. An owner that is no longer the latest one is not listened to."""
+
+    owner: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class RunAgent(Agent):
 
     def __init__(self, run_id: str, work: WorkSettings, bus: str | None = None, *, awaited: bool = True) -> None:
         self._run_id, self._work, self._bus, self._awaited = run_id, work, bus, awaited
+        self._owner = self._waiting = 0
         self._task: asyncio.Task[Any] | None = None
         self._started_at = 0.0
         self._ended_at: float | None = None
@@ -80,8 +84,10 @@ class RunAgent(Agent):
         match body:
             case Drive():
                 return await self._drive(body)
-            case EndRun():
-                raise AgentExit("normal")
+            case EndRun(owner):
+                if owner >= self._owner:
+                    raise AgentExit("normal")
+                return None
             case _:
                 return await super().on_message(body)
 
@@ -111,7 +117,8 @@ class RunAgent(Agent):
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the plan is closed
         """Stop driving; what a plan has journalled stays and can be resumed."""
         if self._task is not None:
-            self._task.cancel()
+            if not self._task.cancelling():
+                self._task.cancel()
             await asyncio.wait((self._task,))
 
     def details(self) -> Mapping[str, Any]:
@@ -144,11 +151,18 @@ class RunAgent(Agent):
         )
 
     async def _drive(self, body: Drive) -> Any:
+        self._owner = max(self._owner, body.owner)
         if self._task is None:
             if body.order is None:
                 raise AgentExit("normal")  # restarted with its neighbours: nobody knows any more of what
             self._task = asyncio.get_running_loop().create_task(self._run_to_end(body.order, body.team))
-        return await asyncio.shield(self._task)
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._task)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._task.cancel()  # no effect on one that is done; otherwise this agent is being stopped or killed
 
     async def _run_to_end(self, order: RunPlan, team: Team) -> Any:
         try:

@@ -29,7 +29,6 @@ from dspex_agents.teamwork.team import Team, WorkSettings
 
 _log = logging.getLogger(__name__)
 _CONTROL_S = 5.0
-_STOP_S = 15.0
 _LOST = (OutcomeUnknownError, AgentStoppedError, SystemStoppedError, UnknownAgentError)
 _OUT_OF_REACH = (AgentSystemError, TimeoutError, PortDiedError, PortUnavailableError)
 _NOBODY_ASKS = "nobody asks for its result any more"
@@ -149,7 +148,7 @@ class Runs:
         entries = list(self.index.under_way.values())
         for entry in entries:
             if entry.awaited:
-                await self._context.tell(entry.agent, EndRun())
+                await self._context.tell(entry.agent, EndRun(self._context.epoch))
         tasks = [_task(entry) for entry in entries]
         for task in tasks:
             task.cancel()
@@ -202,7 +201,7 @@ class Runs:
                 await self._announcer.announce("workflow_started", run_id=entry.run_id, agent=entry.agent)
             entry.is_up = True
             entry.opened.set()
-            drive = Drive(order, self._team())
+            drive = Drive(order, self._team(), self._context.epoch)
             result = await self._context.ask(entry.agent, drive, timeout_s=self._settings.timeout_s)
         except asyncio.CancelledError:
             phase, reason = "cancelled", entry.ending
@@ -247,9 +246,10 @@ class Runs:
         if status.status in ("completed", "failed", "cancelled"):
             phase = status.status
         try:
-            async with asyncio.timeout(_STOP_S):
-                await self._context.stop_child(entry.agent)
-        except _OUT_OF_REACH as error:
+            await self._context.ask(entry.agent, EndRun(self._context.epoch), timeout_s=_CONTROL_S)
+        except _LOST:
+            pass  # which is what was asked for
+        except AgentSystemError as error:
             _log.warning("the agent of run %r could not be stopped: %s", entry.run_id, error)
         status = replace(
             status,
