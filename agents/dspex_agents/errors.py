@@ -20,6 +20,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_LISTED = 20
+_MOST_COMPARED = 2000
+
 
 class AgentSystemError(Exception):
     """Root of every error this package raises."""
@@ -58,9 +61,11 @@ class UnknownAgentError(MessageError):
     def among(cls, name: str, known: Iterable[str]) -> UnknownAgentError:
         """Build the error with near matches from the known names."""
         options = sorted(known)
-        near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, options[:_MOST_COMPARED], n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return cls(f"No agent named {name!r} in this system.{hint} Known: {', '.join(options) or 'none'}.")
+        listed = ", ".join(options[:_MOST_LISTED]) or "none"
+        more = f" and {len(options) - _MOST_LISTED} more" if len(options) > _MOST_LISTED else ""
+        return cls(f"No agent named {name!r} in this system.{hint} Known: {listed}{more}.")
 
 
 class MailboxFullError(MessageError):

@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -19,8 +19,9 @@ from dspex_agents.errors import AgentStoppedError
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.messaging.message import AskOptions, Envelope, Parcel, Reply, TellOptions
+from dspex_agents.messaging.refusals import travelling
 from dspex_agents.runtime.blocking_work import BlockingWork
-from dspex_agents.runtime.cell import AgentCell, travelling
+from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.deliveries import Deliveries
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.runtime.post_office import PostOffice
@@ -200,6 +201,7 @@ class Host:
 
     async def introduce(self) -> dict[str, tuple[int, AgentStarted]]:
         """Return every agent's epoch, and what a root must know of it: asked by one that was restarted."""
+        self._loads.clear()  # it knows none of them: the next pulse tells all
         return {
             name: (
                 cell.context.epoch,
@@ -234,13 +236,13 @@ class Host:
         self._blocking.close()
 
     # what agents ask of their host (the contract `Hosting`) ---------------------------------------------------------
-    async def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
+    def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Coroutine[Any, Any, Any]:
         """See `AgentContext.ask`."""
-        return await self._post_office.ask(sender, to, body, **options)
+        return self._post_office.ask(sender, to, body, **options)
 
-    async def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+    def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> Coroutine[Any, Any, None]:
         """See `AgentContext.tell`."""
-        await self._post_office.tell(sender, to, body, **options)
+        return self._post_office.tell(sender, to, body, **options)
 
     async def tree(self) -> TreeNode:
         """See `AgentContext.tree`."""
@@ -254,10 +256,10 @@ class Host:
 
     async def update(self, name: str, epoch: int, changes: Mapping[str, Any]) -> None:
         """See `AgentContext.update`."""
-        kept = self._changes.setdefault(name, {})
+        await self._root.call("update", name, epoch, changes, timeout_s=_ROOT_TIMEOUT_S)
+        kept = self._changes.setdefault(name, {})  # for a root that is restarted; what was refused is not kept
         metadata = {**kept.get("metadata", {}), **changes.get("metadata", {})}
         kept |= {**changes, "metadata": metadata}
-        await self._root.call("update", name, epoch, changes, timeout_s=_ROOT_TIMEOUT_S)
 
     async def start_children(self, supervisor: str, specs: Sequence[ChildSpec]) -> None:
         """See `AgentContext.start_children`."""
