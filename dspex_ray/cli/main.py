@@ -19,6 +19,9 @@ import dspex_ray
 from dspex_agents.errors import AgentSystemError
 from dspex_agents.settings import apply_environment
 from dspex_coordination.errors import CoordinationError
+from dspex_ray.cli.agents import COMMANDS as AGENTS_COMMANDS
+from dspex_ray.cli.agents import agents
+from dspex_ray.cli.agents.systems import Systems
 from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
@@ -48,6 +51,8 @@ app = typer.Typer(
 _COMMANDS = {each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, doctor)}
 for each in _COMMANDS.values():
     app.command()(each)
+app.add_typer(agents, name="agents")
+_PATHS = {(name,) for name in (*_COMMANDS, "agents")} | {("agents", name) for name in AGENTS_COMMANDS}
 
 _OUR_FOLDERS = tuple(Path(str(module.__file__)).parent for module in (dspex_agents, dspex_coordination, dspex_ray))
 _LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -63,12 +68,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], systems: Systems | None = None) -> int:
+    """Run a command and return the exit code. `dspex agents` looks at `systems` instead of a cluster if given."""
     as_json, debug = "--json" in arguments, "--debug" in arguments
     apply_environment(_ENVIRONMENT)
     with stdout_for_json(as_json):
         try:
-            code = app(args=arguments, prog_name="dspex", standalone_mode=False)
+            code = app(args=arguments, prog_name="dspex", standalone_mode=False, obj=systems)
         except typer.TyperException as error:
             text = error.format_message()
             return _report(_usage(text, arguments), "UsageError", error.exit_code, as_json=as_json) if text else EXIT_OK
@@ -101,9 +107,9 @@ def _resumable(stopped: InterruptedRunError, arguments: Sequence[str]) -> str:
 
 
 def _usage(text: str, arguments: Sequence[str]) -> str:
-    named = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+    named = next((words for n in (2, 1) if (words := tuple(arguments[:n])) in _PATHS), ())
     stop = "" if text.endswith((".", "?")) else "."
-    return f"{text}{stop} See `{' '.join(filter(None, ('dspex', named, '--help')))}`."
+    return f"{text}{stop} See `{' '.join(('dspex', *named, '--help'))}`."
 
 
 def _exit_code(error: Exception) -> int:

@@ -64,8 +64,8 @@ class SystemCollector(Collector):
         deadline = self._clock.monotonic() + self._timeout_s
         try:
             values = figures.observe(system.tree(self._timeout_s))
-        except Exception:  # noqa: BLE001 - the boundary to Prometheus: a system that is down is a value, not an error
-            _log.warning("system %r did not tell its figures", system.name, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - the boundary to Prometheus: a system that is down is a value
+            _log.warning("system %r did not tell its figures: %s: %s", system.name, type(error).__name__, error)
             values = {"dspex_up": {(system.name,): 0.0}}
         else:
             values["dspex_up"] = {(system.name,): 1.0}
@@ -78,8 +78,8 @@ class SystemCollector(Collector):
         left_s = max(_LEAST_S, deadline - self._clock.monotonic())
         try:
             return {(system.name,): len(system.dead_letters(ALL_LETTERS, _LETTERS, left_s))}
-        except Exception:  # noqa: BLE001 - likewise; a letter whose class is not known here cannot be unpacked
-            _log.warning("the dead letters of system %r cannot be counted", system.name, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - likewise; a letter whose class is not known here cannot be unpacked
+            _log.warning("dead letters of %r cannot be counted: %s: %s", system.name, type(error).__name__, error)
             return {}
 
 
