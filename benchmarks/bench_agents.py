@@ -13,8 +13,8 @@ from harness import Row, machine, show, versions, write
 from dspex_agents.runtime.ray_runtime import connect_cluster, disconnect_cluster
 
 FULL: dict[str, Callable[[], list[Row]]] = {
-    "systems": lambda: systems.measure(rounds=7),
-    "recovery": lambda: recovery.measure(kills=50, bare_kills=15),
+    "systems": lambda: systems.measure(rounds=5),
+    "recovery": lambda: recovery.measure(kills=40, bare_kills=12),
     "calls": lambda: calls.measure(rounds=5),
     "status": lambda: status.measure(asks=500),
     "crowd": lambda: crowd.measure(count=10_000),

@@ -30,14 +30,13 @@ def measure(rounds: int) -> list[Row]:
     spec = SystemSpec(name="bench-calls", supervisor=SupervisorSpec(id="top", children=children))
     with (
         start_ray_system(spec) as system,
-        Side("agents_bench.pykka_side") as pykka,
         Side("agents_bench.xoscar_side") as xoscar,
     ):
         pids = {system.ask(name, GetPid()) for name in ("sender", "echo")}
         assert len(pids) == 2
         rows = [_driver_to_agent(system, 2 * rounds)]
         rows += _two_hosts(system, xoscar, rounds)
-        rows += _one_host(system, pykka, xoscar, rounds)
+        rows += _one_host(system, xoscar, rounds)
     return rows
 
 
@@ -77,7 +76,7 @@ def _two_hosts(system: System, xoscar: Side, rounds: int) -> list[Row]:
     )
     told = _rates(
         {
-            "ours": _ours(system, "tell", "far", 60_000),
+            "ours": _ours(system, "tell", "far", 100_000),
             "bare Ray, results fetched": lambda: ray.get(sender.fetched.remote(to, 2000)),
             "bare Ray, results not fetched": lambda: ray.get(sender.unfetched.remote(to, 2000)),
             "xoscar": _theirs(xoscar, "remote tell", 10_000),
@@ -125,32 +124,37 @@ def _two_hosts(system: System, xoscar: Side, rounds: int) -> list[Row]:
     ]
 
 
-def _one_host(system: System, pykka: Side, xoscar: Side, rounds: int) -> list[Row]:
-    """Compare messages within one process."""
-    told = _rates(
-        {
-            "ours": _ours(system, "tell", "near", 30_000),
-            "pykka": _theirs(pykka, "tell", 50_000),
-            "xoscar": _theirs(xoscar, "tell", 30_000),
-        },
-        rounds,
-    )
-    asked = _rates(
-        {
-            "ours": _ours(system, "ask", "near", 10_000),
-            "pykka": _theirs(pykka, "ask", 10_000),
-            "xoscar": _theirs(xoscar, "ask", 50_000),
-        },
-        rounds,
-    )
-    bar = "at least pykka's"
+def _one_host(system: System, xoscar: Side, rounds: int) -> list[Row]:
+    """Compare messages within one process. Which of pykka's two ways is quicker depends on the machine's load."""
+    with (
+        Side("agents_bench.pykka_side") as pykka,
+        Side("agents_bench.pykka_side", one_core=True) as pinned,
+    ):
+        told = _rates(
+            {
+                "ours": _ours(system, "tell", "near", 50_000),
+                "pykka": _theirs(pykka, "tell", 50_000),
+                "pykka on one core": _theirs(pinned, "tell", 50_000),
+                "xoscar": _theirs(xoscar, "tell", 50_000),
+            },
+            rounds,
+        )
+        asked = _rates(
+            {
+                "ours": _ours(system, "ask", "near", 10_000),
+                "pykka": _theirs(pykka, "ask", 10_000),
+                "pykka on one core": _theirs(pinned, "ask", 10_000),
+                "xoscar": _theirs(xoscar, "ask", 50_000),
+            },
+            rounds,
+        )
     return [
         Row(
             f"agent to agent in one host, {how}",
             rates["ours"],
             "messages/s",
-            bar,
-            rates["ours"] >= rates["pykka"],
+            "at least pykka's, its quicker way",
+            rates["ours"] >= max(rates["pykka"], rates["pykka on one core"]),
             _others(rates),
         )
         for how, rates in (("asks one at a time", asked), ("streaming", told))

@@ -13,7 +13,7 @@ from dspex_agents.runtime.ray_runtime import start_ray_system
 from dspex_agents.supervision.child_spec import Isolation
 
 _MEMBERS = ("task-1", "task-2", "task-3", "task-4")
-_SETTLE_S = 1.5  # the processes of the round before are gone
+_SETTLE_S = 1.0  # the processes of the round before are gone
 
 
 def measure(rounds: int) -> list[Row]:
