@@ -57,10 +57,14 @@ def judged(looks: list[TreeNode], every_s: float = 60.0, **limits: Any) -> Agent
         ({}, {"handled": 95, "failed": 5}, [], "normal"),
         ({}, {"handled": 94, "failed": 6}, ["error_rate"], "degraded"),
         ({}, {"failed": 1}, [], "normal"),  # one failure of one is no rate
+        ({}, {"handled": 10, "mailbox": 50}, [], "optimal"),
+        ({}, {"handled": 10, "mailbox": 51}, [], "normal"),
         ({}, {"handled": 10, "mailbox": 100}, [], "normal"),
         ({}, {"handled": 10, "mailbox": 101}, ["mailbox"], "degraded"),
         ({}, {"handled": 9, "mailbox": 1}, ["throughput"], "degraded"),
         ({}, {"handled": 9, "mailbox": 0}, [], "optimal"),
+        ({}, {"memory": GIB}, [], "optimal"),
+        ({}, {"memory": 2 * GIB}, [], "normal"),
         ({}, {"memory": 2 * GIB + 1}, ["process_memory"], "degraded"),
         (
             {},
@@ -102,11 +106,17 @@ def test_an_agent_that_does_not_get_on_with_what_waits_is_not_responsive() -> No
     assert [issue.kind for issue in found.issues] == ["throughput"]  # a few looks say nothing
 
 
+def test_limits_may_be_met() -> None:
+    found = judged([up("a", mailbox=3)] * 5, throughput=0.001, responsiveness=0.2, window=5)
+    assert (found.responsiveness, [issue.kind for issue in found.issues]) == (0.2, ["throughput"])
+    assert PerformanceLimits(responsiveness=1).responsiveness == 1
+
+
 def test_responsiveness_is_that_of_the_last_looks() -> None:
     stuck = [up("a", mailbox=3)] * 20
     working = [up("a", handled=100 * n) for n in range(1, 21)]
     assert judged(stuck + working).responsiveness == 1.0
-    assert judged(stuck + working[:10]).responsiveness == pytest.approx(0.5, abs=0.05)
+    assert judged(stuck + working[:10]).responsiveness == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +152,15 @@ def test_there_is_one_recommendation_for_each_kind_of_issue_with_the_worst_case(
     queue, pace = system_recommendations(found)
     assert queue == "202 messages wait at agent a2 (and 2 more). Add agents of its kind or slow its callers down."
     assert pace.startswith("Agent a2 finishes 98.0 messages a minute while more wait (and 1 more). Look at")
+
+
+def test_issues_name_their_figures_in_units_that_people_read() -> None:
+    found = judged([up("a", mailbox=3, memory=3 * GIB)] * 10)
+    assert [issue.text for issue in found.issues] == [
+        "agent a finishes 0.0 messages a minute while more wait",
+        "the process of agent a holds 3072 MiB",
+        "agent a was responsive at 10 % of the looks",
+    ]
 
 
 class Stage:

@@ -91,6 +91,11 @@ def test_an_alert_that_flaps_is_open_but_told_no_more_than_once_a_cooldown() -> 
     assert len(book.history(1000)) == 30
 
 
+def test_without_a_cooldown_an_open_alert_is_told_at_every_sample() -> None:
+    book = AlertBook(AlertRules(cooldown_s=0))
+    assert [bool(told(book, now, alert("x"))) for now in range(3)] == [True] * 3
+
+
 def test_the_cooldown_of_one_alert_holds_back_no_other() -> None:
     book = AlertBook()
     told(book, 0, alert("x"))

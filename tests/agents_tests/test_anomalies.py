@@ -77,6 +77,11 @@ def test_a_small_difference_is_no_trend_however_small_the_values_are() -> None:
     assert trend([0.1, 0.1, 1.4, 1.4], floor=1.0) == "rising"
 
 
+def test_without_a_tolerance_every_difference_counts() -> None:
+    assert trend([100, 101], tolerance=0.0) == "rising"
+    assert trend([100, 100], tolerance=0.0) == "steady"
+
+
 @pytest.mark.parametrize("options", [{"tolerance": -0.1}, {"floor": -1.0}])
 def test_a_negative_tolerance_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(SpecError, match="must not be negative"):

@@ -273,6 +273,53 @@ def test_samples_come_latest_last_and_agents_only_where_asked_for() -> None:
     scene.play(play)
 
 
+def test_a_sample_says_how_long_it_took() -> None:
+    scene = Scene(up("a"))
+
+    async def slow_tree() -> TreeNode:
+        scene.clock.advance(0.25)
+        return tree(up("a"))
+
+    scene.host._tree = slow_tree
+
+    async def play() -> None:
+        await scene.ask(GetHealth(fresh=True))
+        assert (await scene.ask(GetSamples()))[0].duration_s == 0.25
+
+    scene.play(play)
+
+
+def test_others_of_the_process_have_their_turn_while_many_agents_are_looked_at() -> None:
+    scene = Scene(*(up(f"a{n}") for n in range(2000)))
+
+    async def play() -> None:
+        look = asyncio.create_task(scene.ask(GetHealth(fresh=True)))
+        turns = 0
+        while not look.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert 4 <= turns < 50  # one for each 500 agents, and not one for each agent
+
+    scene.play(play)
+
+
+def test_who_comes_and_who_leaves_is_logged(caplog: Any) -> None:
+    caplog.set_level("INFO")
+    scene = Scene(up("a"))
+
+    async def play() -> None:
+        await scene.ask(GetHealth(fresh=True))
+        scene.nodes = [up("b")]
+        await scene.ask(GetHealth(fresh=True))
+
+    scene.play(play)
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("monitor_agent")] == [
+        "monitor 'monitor': agent_enrolled: {'agents': ['a'], 'count': 1}",
+        "monitor 'monitor': agent_enrolled: {'agents': ['b'], 'count': 1}",
+        "monitor 'monitor': agent_left: {'agents': ['a'], 'count': 1}",
+    ]
+
+
 def test_a_message_it_does_not_know_is_refused() -> None:
     scene = Scene()
 
@@ -331,7 +378,7 @@ def test_without_a_bus_nothing_is_published() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemStoppedError("the bus is gone"), ZeroDivisionError("odd")])
-def test_a_bus_that_fails_is_counted_and_told_and_stops_no_sampling(error: Exception) -> None:
+def test_a_bus_that_fails_is_counted_and_told_and_stops_no_sampling(error: Exception, caplog: Any) -> None:
     scene = Scene(up("a"), bus=True, sampling=FAST)
 
     async def refuse(to: str, body: Any, **options: Any) -> None:
@@ -345,6 +392,7 @@ def test_a_bus_that_fails_is_counted_and_told_and_stops_no_sampling(error: Excep
         details = scene.monitor.details()
         assert (details["publish_error"], details["published"]) == (f"{type(error).__name__}: {error}", 0)
         assert details["failed_samples"] == 0
+        assert caplog.text.count("could not publish to 'bus'") == 1  # one that is gone must not fill the log
         scene.host._ask = scene._ask
         await scene.until(lambda: scene.monitor.details()["published"] >= 1)
 

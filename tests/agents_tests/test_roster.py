@@ -93,6 +93,27 @@ def test_restarts_count_as_failures_within_their_window(counts: list[tuple[float
     assert figures.failures == failures
 
 
+def test_a_step_is_what_was_done_since_the_last_look() -> None:
+    roster = Roster()
+    look(roster, 10_000, up("a", handled=10, failed=3, busy_s=7.0, restarts=1))
+    roster.begin()
+    assert roster.observe(up("a", handled=14, failed=5, busy_s=7.5, restarts=2), 10_005)[1] == Step(4, 2, 0.5, 1)
+    roster.begin()
+    assert roster.observe(up("a", handled=14, failed=5, busy_s=7.5, restarts=2), 10_010)[1] == Step()
+
+
+def test_an_agent_is_not_called_stuck_at_first_sight() -> None:
+    (figures,), *_ = look(Roster(), 10_000, up("a", mailbox=5))
+    assert figures.progressed is True
+
+
+def test_an_agent_whose_failures_lie_behind_it_can_still_be_stuck() -> None:
+    roster = Roster()
+    look(roster, 10_000, up("a", handled=5, failed=3, mailbox=2))
+    (figures,), *_ = look(roster, 10_005, up("a", handled=5, failed=3, mailbox=2))
+    assert figures.progressed is False
+
+
 def test_the_growth_of_a_mailbox_is_that_of_the_window() -> None:
     roster = Roster(window_s=60)
     growth = [look(roster, 10_000 + 10 * n, up("a", mailbox=10 * n))[0][0].queue_growth for n in range(20)]

@@ -42,6 +42,29 @@ def test_cpu_time_is_busy_but_for_idle_and_waiting_for_the_disk_and_guests_are_n
     assert (cpus, round(busy_s, 1), round(all_s, 1)) == (4, 30.0, 100.0)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"memory/memory.limit_in_bytes": "2000"},
+        {"memory/memory.usage_in_bytes": "1500"},
+        {"memory/memory.limit_in_bytes": str(1 << 60), "memory/memory.usage_in_bytes": "1500"},
+        {"cpu/cpu.cfs_quota_us": "0", "cpu/cpu.cfs_period_us": "100000", "cpuacct/cpuacct.usage": "5"},
+        {"cpu/cpu.cfs_period_us": "100000", "cpuacct/cpuacct.usage": "5"},
+        {"cpu/cpu.cfs_quota_us": "100000", "cpuacct/cpuacct.usage": "5"},
+        {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"},
+    ],
+)
+def test_a_control_group_of_which_a_part_is_missing_or_nothing_is_bounds_nothing(
+    root: Path, lines: dict[str, str]
+) -> None:
+    write(root, {"proc/self/cgroup": "4:memory:/\n2:cpuacct:/\n1:cpu:/\n0::/\n"})
+    write(root, {f"sys/fs/cgroup/{name}": text for name, text in lines.items()})
+    for controller in ("cpu", "cpuacct", "memory"):
+        (root / "sys/fs/cgroup" / controller).mkdir(exist_ok=True)
+    group = ControlGroup(str(root))
+    assert (group.memory(), group.cpu()) == (None, None)
+
+
 @pytest.mark.parametrize("text", ["", "intr 1\n", "cpu0 1 2 3 4\n"])
 def test_a_stat_file_without_its_first_line_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="no line 'cpu'"):
@@ -57,18 +80,19 @@ def test_used_memory_is_what_is_not_available() -> None:
 def test_the_cpu_share_is_that_of_the_time_between_two_looks(root: Path) -> None:
     probe = SystemProbe(root=str(root))
     write(root, {"proc/stat": stat(1000, 9000)})
-    assert probe.read(0).cpu_usage is None  # one look has no "between"
+    assert probe.read(500).cpu_usage is None  # one look has no "between"
     write(root, {"proc/stat": stat(1016, 9004)})
-    assert probe.read(10).cpu_usage == 80.0
-    assert probe.read(10).cpus == 2.0
+    assert probe.read(510).cpu_usage == 80.0
+    assert probe.read(510).cpus == 2.0
 
 
 def test_a_look_that_is_too_short_gives_no_cpu_share(root: Path) -> None:
     probe = SystemProbe(root=str(root))
-    probe.read(0)
+    probe.read(500)
     write(root, {"proc/stat": stat(2, 0)})
-    assert probe.read(1).cpu_usage is None
-    assert probe.read(9.9).cpu_usage is None
+    assert probe.read(501).cpu_usage is None
+    assert probe.read(509.9).cpu_usage is None
+    assert probe.read(510).cpu_usage == 100.0
 
 
 def test_the_cpu_share_forgets_what_is_older_than_its_window(root: Path) -> None:
@@ -80,7 +104,8 @@ def test_the_cpu_share_forgets_what_is_older_than_its_window(root: Path) -> None
         shares.append(probe.read(float(now)).cpu_usage)
         busy, idle = (busy + 20, idle) if now >= 100 else (busy, idle + 20)
     assert shares[:11] == [None, *[0.0] * 10]
-    assert shares[-1] == 100.0
+    # the window moves every 30 s, and then reaches back 30 s; before it moves, 50 s
+    assert shares[11:] == [20.0, 66.67, 75.0, 80.0, *[100.0] * 5]
     assert all(earlier <= later for earlier, later in itertools.pairwise(shares[10:]))
 
 

@@ -82,6 +82,12 @@ def test_a_jump_of_memory_is_unusual_once_ten_looks_show_what_is_usual() -> None
     signs = watch.observe(replace(WELL, memory_usage=60.0), 3, 0, 300.0)
     assert [anomaly.figure for anomaly in signs.anomalies] == ["memory_usage"]
     assert (signs.status, signs.score) == ("warning", 90.0)
+    unread = replace(WELL, memory_usage=90.0, problems=("load: OSError: gone",))
+    limits = VitalLimits(memory_usage=99.0)
+    watch = VitalWatch(limits)
+    for n in range(10):
+        watch.observe(replace(WELL, memory_usage=40.0 + n % 2), 3, 0, 30.0 * n)
+    assert watch.observe(unread, 3, 0, 300.0).status == "warning"
 
 
 def test_the_trend_is_that_of_five_looks() -> None:

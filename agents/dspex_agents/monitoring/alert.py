@@ -183,7 +183,7 @@ def recommendations(alerts: Iterable[Alert]) -> tuple[Recommendation, ...]:
     for kind in KINDS:
         if not (group := by_kind.get(kind)):
             continue
-        worst = max(group, key=lambda alert: alert.current / alert.threshold if alert.threshold else 0.0)
+        worst = max(group, key=lambda alert: alert.current)
         more = f" (and {len(group) - 1} more)" if len(group) > 1 else ""
         text = f"{worst.message[:1].upper()}{worst.message[1:]}{more}. {worst.recommendation}"
         found.append(Recommendation(kind, worst.severity, text, len(group)))

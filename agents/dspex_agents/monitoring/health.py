@@ -75,6 +75,6 @@ def band_of(score: float, alerts: tuple[Alert, ...]) -> Band:
 
 
 def _left(usage: float, limit: float, at_full: float) -> float:
-    if usage <= limit or limit >= _FULL:
+    if usage <= limit:
         return _FULL
     return _FULL - (_FULL - at_full) * (usage - limit) / (_FULL - limit)

@@ -65,12 +65,14 @@ class _Mark(NamedTuple):
 
 @dataclass(slots=True)
 class _Track:
-    """One agent between two looks. The window begins at `older`; `newer`, once half a window old, takes its place."""
+    """One agent between two looks.
+
+    Its `marks`: the window begins at the first; the second, once half a window old, takes its place; the third is
+    that of the last look.
+    """
 
     epoch: int | None = None
-    older: _Mark | None = None
-    newer: _Mark | None = None
-    last: _Mark | None = None
+    marks: tuple[_Mark, _Mark, _Mark] | None = None
     restarts: int = 0
     restarted: deque[tuple[float, int]] | None = None
     is_awaited: bool = False
@@ -169,14 +171,16 @@ class Roster:
 
     def _base(self, track: _Track, status: AgentStatus, mark: _Mark) -> tuple[_Mark, _Mark]:
         """Return the marks that the window and the last step begin at, and move the window on."""
-        older, newer, last = track.older, track.newer, track.last
-        if older is None or newer is None or last is None or track.epoch != status.epoch:
+        if track.marks is None or track.epoch != status.epoch:
             is_young = track.epoch is not None or 0 <= mark.at - status.started_at <= self._window_s
-            older = newer = last = _Mark(status.started_at, 0, 0, 0.0, 0) if is_young else mark
+            older = newer = _Mark(status.started_at, 0, 0, 0.0, 0) if is_young else mark
+            last = older._replace(mailbox=0)  # at first sight nothing is known to have waited
             track.epoch = status.epoch
+        else:
+            older, newer, last = track.marks
         if not 0 <= mark.at - newer.at < self._window_s / 2:  # a clock that was set back begins a new window too
             older, newer = newer, mark
-        track.older, track.newer, track.last = older, newer, mark
+        track.marks = (older, newer, mark)
         return older, last
 
     def _count_restarts(self, track: _Track, restarts: int, now: float) -> tuple[int, int]:

@@ -28,8 +28,6 @@ class SignalOutbox:
         timeout_s: float = 10.0,
         size: int = 5000,
     ) -> None:
-        if not timeout_s > 0 or size < 1:
-            raise SpecError(f"outbox: timeout_s and size must be above 0, got {timeout_s!r} and {size!r}.")
         self._context, self._bus, self._ids, self._timeout_s = context, bus, ids or RandomIds(), timeout_s
         self._waiting: deque[Signal] = deque()
         self._size = size
