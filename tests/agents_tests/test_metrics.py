@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -219,11 +219,14 @@ def test_a_supervisor_is_in_exactly_one_of_its_states() -> None:
     assert values["dspex_supervisor_restarts_total"][frozenset({"shop", "inner"})] == 2
 
 
-def test_a_scrape_of_ten_thousand_agents_takes_less_than_a_second(
-    timer: Callable[[Callable[[], object]], float],
-) -> None:
+def test_a_scrape_of_ten_thousand_agents_takes_less_than_a_second() -> None:
     collector = SystemCollector(Scripted([top(*(agent(f"a{n}", handled=n) for n in range(10_000)))]))
-    assert min(timer(lambda: exposition(collector)) for _ in range(3)) < 1.0
+    took_s = []
+    for _ in range(3):  # the best of three: the machine may be busy with other tests
+        started = time.perf_counter()
+        exposition(collector)
+        took_s.append(time.perf_counter() - started)
+    assert min(took_s) < 1.0
 
 
 # a system that does not answer ------------------------------------------------------------------------------------
@@ -273,14 +276,25 @@ def test_the_duration_is_what_the_system_took_and_the_letters_get_what_is_left()
     assert system.asked == [5.0, 2.0]
 
 
-def test_scrapes_from_several_threads_count_nothing_twice() -> None:
-    collector = SystemCollector(Scripted([top(agent("a", 1, handled=n)) for n in range(1, 41)]))
+def test_looks_of_several_threads_never_overlap_so_that_none_is_counted_out_of_order() -> None:
+    inside, most = [], []
+
+    class Counted(Scripted):
+        def tree(self, timeout_s: float) -> TreeNode:
+            inside.append(1)
+            time.sleep(0.002)  # room for another thread to come in
+            most.append(len(inside))
+            inside.pop()
+            return super().tree(timeout_s)
+
+    collector = SystemCollector(Counted([top(agent("a", restarts=n)) for n in range(1, 41)]))
     threads = [threading.Thread(target=lambda: [exposition(collector) for _ in range(10)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert handled(collector) == 40
+    assert max(most) == 1
+    assert sum(scrape(collector)["dspex_agent_restarts_total"].values()) == 40
 
 
 # the text and the document ----------------------------------------------------------------------------------------
@@ -352,16 +366,3 @@ def test_a_port_in_use_is_an_error_of_the_system_call() -> None:
         again = served(collector, int(url.rsplit(":", 1)[1].removesuffix("/metrics")))
         with pytest.raises(OSError, match="in use"):
             again.__enter__()
-
-
-@pytest.fixture
-def timer() -> Callable[[Callable[[], object]], float]:
-    """Return a function that tells how many seconds another one takes."""
-    import time  # noqa: PLC0415 - only here
-
-    def took_s(work: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return took_s
