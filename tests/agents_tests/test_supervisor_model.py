@@ -101,12 +101,17 @@ class Reference:
         self.window = [t for t in self.window if now - t <= PERIOD_S] + [now]
         if len(self.window) > self.intensity:
             self.down = True
+        affected: list[str] = []
         match self.strategy:
             case "one_for_all":
-                self.wanted |= set(self.order) - self.gone
+                affected = list(self.order)
             case "rest_for_one":
-                first = min(self.order.index(i) for i in ids)
-                self.wanted |= set(self.order[first:]) - self.gone
+                affected = self.order[min(self.order.index(i) for i in ids) :]
+        self.wanted |= set(affected) - self.gone
+        for id_ in affected:
+            if self.restarts[id_] == "temporary":
+                self.wanted.discard(id_)
+                self.gone.add(id_)
 
     def add(self, id_: str, restart: str) -> None:
         self.order.append(id_)
@@ -115,7 +120,8 @@ class Reference:
         self.gone.discard(id_)
 
     def remove(self, id_: str) -> None:
-        self.order.remove(id_)
+        if id_ in self.order:
+            self.order.remove(id_)
         self.wanted.discard(id_)
         self.gone.discard(id_)
 
@@ -204,6 +210,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             self.model.remove(id_)
         elif self.state.phase == "running":
             self.model.fell([id_], self.now)
+            self.forget_gone()
 
     def stop_done(self, id_: str) -> None:
         if self.asked.pop(id_, "") == "remove" and self.state.phase == "running":
@@ -247,8 +254,11 @@ class SupervisorMachine(RuleBasedStateMachine):
             self.model.down = True
         elif self.state.phase == "running" and by_itself:
             self.model.ended(by_itself, reason, self.now)
-            for id_ in self.model.gone & set(self.dynamic):
-                self.model.remove(id_)
+            self.forget_gone()
+
+    def forget_gone(self) -> None:
+        for id_ in self.model.gone & set(self.dynamic):
+            self.model.remove(id_)
 
     @precondition(lambda self: self.world.retries)
     @rule(data=st.data())
@@ -281,6 +291,8 @@ class SupervisorMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_child_is_restarted_by_hand(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(sorted(self.state.children)))
+        if self.state.children[id_].then == "end":
+            return  # it goes with its group
         if id_ in self.world.retries:
             del self.world.retries[id_]
         self.asked.pop(id_, None)
@@ -303,10 +315,10 @@ class SupervisorMachine(RuleBasedStateMachine):
         back = [id_ for id_ in missing if self.model.restarts[id_] != "temporary"]
         self.model.wanted = set(self.world.running) | set(back)
         self.model.gone = set(missing) - set(back)
-        for id_ in self.model.gone & set(self.dynamic):
-            self.model.remove(id_)
+        self.forget_gone()
         if back:
             self.model.fell(back, self.now)
+            self.forget_gone()
         self.tell(StartRequested(dict(self.world.running), recovering=True))
 
     @precondition(lambda self: self.state.phase in ("starting", "running"))

@@ -38,6 +38,6 @@ class Child:
     last_reason: str = ""
     dynamic: bool = False
     was_up: bool = False
-    then: Literal["", "remove", "start"] = ""
-    """What follows when the stop that was asked for is done."""
+    then: Literal["", "remove", "start", "end"] = ""
+    """What follows when the stop that was asked for is done; a temporary child ends with the restart of its group."""
     stop_reason: str = "shutdown"

@@ -171,8 +171,8 @@ class SupervisorState:
         return [self._start_child(child, now) for child in added]
 
     def _ask_to_stop(self, child: Child, then: Literal["remove", "start"], now: float) -> list[Effect]:
-        if self.phase != "running":
-            return []  # everything is going down in any case
+        if self.phase != "running" or (child.then == "end" and then == "start"):
+            return []  # it is going down in any case
         child.then = then
         match child.status:
             case "running":
@@ -272,15 +272,30 @@ class SupervisorState:
         if self.spec.strategy == "one_for_one":
             return [self._start_after_backoff(child, now) for child in fallen]
         affected = self._affected({child.spec.id for child in fallen})
+        ending = [id_ for id_ in affected if self.children[id_].spec.restart == "temporary"]
+        effects = self._end_with_group([self.children[id_] for id_ in ending], reason)
+        affected = [id_ for id_ in affected if id_ in self.children]
         for id_ in affected:
             if self.children[id_].status == "backoff":
                 self._set(self.children[id_], "stopped")
         # a restart may come amid an earlier one: what that still had to do is not dropped
         to_stop = {id_ for group in self._to_stop for id_ in group} | {id_ for id_ in affected if self._is_up(id_)}
-        to_start = {*self._to_start, *affected}
+        to_start = {*self._to_start, *affected}.difference(ending)
         self._to_stop = deque([id_] for id_ in reversed(self.children) if id_ in to_stop)
         self._to_start = deque(i for i in self.children if i in to_start and self.children[i].status != "removed")
-        return self._advance(now)
+        return effects + self._advance(now)
+
+    def _end_with_group(self, children: Sequence[Child], reason: str) -> list[Effect]:
+        """Let temporary children go with the restart of their group: they are never started twice (OTP)."""
+        effects: list[Effect] = []
+        for child in children:
+            if child.status in ("starting", "running", "stopping"):
+                child.then = "end"
+            elif child.dynamic:
+                effects.append(self._forget(child, reason))
+            else:
+                self._set(child, "removed")
+        return effects
 
     def _start_after_backoff(self, child: Child, now: float) -> Effect:
         delay = child.spec.backoff.delay_s(len(self.restart_times), self._rng)
@@ -324,6 +339,10 @@ class SupervisorState:
             return [self._forget(child, reason), *self._advance(now)]
         if self.phase == "running" and child.then == "start":
             return [self._start_child(child, now)]
+        if self.phase == "running" and child.then == "end":
+            if child.dynamic:
+                return [self._forget(child, reason), *self._advance(now)]
+            self._set(child, "removed")
         return self._advance(now)
 
     # the one queue: first the stops, group by group, then the starts, one by one ----------------------------------
