@@ -51,13 +51,19 @@ def test_the_json_of_a_tree_has_every_agent_and_survives_json(system: System) ->
 
 
 def test_watch_ends_with_ctrl_c_and_code_0_and_leaves_the_signal_as_it_was(run: Run, system: System) -> None:
+    looks: list[TreeNode] = []
+
+    class Watched(System):
+        def tree(self, timeout_s: float = 10.0) -> TreeNode:
+            looks.append(super().tree(timeout_s))
+            if len(looks) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return looks[-1]
+
     before = signal.getsignal(signal.SIGINT)
-    pressing = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    pressing.start()
-    said = run("tree --watch --interval 0.1", system)
-    pressing.join()
+    said = run("tree --watch --interval 0.1", Watched("shop", system._root, runtime="in-process"))
     assert (said.code, said.err) == (0, "")
-    assert said.out.count("shop  3 agents") > 1
+    assert said.out.count("shop  3 agents") == len(looks) == 3
     assert signal.getsignal(signal.SIGINT) is before
 
 
