@@ -102,11 +102,23 @@ if TYPE_CHECKING:
         TellOptions,
         WaitingMessage,
     )
+    from dspex_agents.metrics.collector import (
+        SystemCollector,
+    )
+    from dspex_agents.monitoring.agent_performance import (
+        PerformanceLimits,
+    )
     from dspex_agents.monitoring.alert import (
         Alert,
+        Recommendation,
     )
     from dspex_agents.monitoring.alert_book import (
+        AlertRules,
         OpenAlert,
+        UnknownAlertError,
+    )
+    from dspex_agents.monitoring.anomalies import (
+        Anomaly,
     )
     from dspex_agents.monitoring.health import (
         Health,
@@ -116,11 +128,36 @@ if TYPE_CHECKING:
     )
     from dspex_agents.monitoring.monitor_messages import (
         AcknowledgeAlert,
+        GetAlertHistory,
         GetAlerts,
         GetHealth,
+        GetRecommendations,
+        GetSamples,
+        GetThresholds,
+        SetThresholds,
+        StartMonitoring,
+        StopMonitoring,
+    )
+    from dspex_agents.monitoring.roster import (
+        AgentFigures,
+    )
+    from dspex_agents.monitoring.sample import (
+        AgentTotals,
+        Sample,
+    )
+    from dspex_agents.monitoring.sampling import (
+        Sampling,
+    )
+    from dspex_agents.monitoring.system_probe import (
+        Probe,
+        SystemFigures,
+        SystemProbe,
     )
     from dspex_agents.monitoring.thresholds import (
         Thresholds,
+    )
+    from dspex_agents.monitoring.vital_signs import (
+        VitalLimits,
     )
     from dspex_agents.roles.coordination import (
         Coordination,
@@ -186,6 +223,9 @@ if TYPE_CHECKING:
     from dspex_agents.runtime.system import (
         System,
     )
+    from dspex_agents.sensors.agent_performance_sensor import (
+        AgentPerformanceSensor,
+    )
     from dspex_agents.sensors.cron_sensor import (
         CronSensor,
         CronTimes,
@@ -205,6 +245,9 @@ if TYPE_CHECKING:
         PollDue,
         PollNow,
         SensorAgent,
+    )
+    from dspex_agents.sensors.system_health_sensor import (
+        SystemHealthSensor,
     )
     from dspex_agents.services.backpressure import (
         Backpressure,
@@ -424,10 +467,15 @@ _HOMES = {
     "AgentContext": "dspex_agents.agent",
     "AgentExit": "dspex_agents.agent",
     "AgentFailedError": "dspex_agents.errors",
+    "AgentFigures": "dspex_agents.monitoring.roster",
+    "AgentPerformanceSensor": "dspex_agents.sensors.agent_performance_sensor",
     "AgentStatus": "dspex_agents.agent",
     "AgentStoppedError": "dspex_agents.errors",
     "AgentSystemError": "dspex_agents.errors",
+    "AgentTotals": "dspex_agents.monitoring.sample",
     "Alert": "dspex_agents.monitoring.alert",
+    "AlertRules": "dspex_agents.monitoring.alert_book",
+    "Anomaly": "dspex_agents.monitoring.anomalies",
     "AskOptions": "dspex_agents.messaging.message",
     "Backoff": "dspex_agents.supervision.child_spec",
     "Backpressure": "dspex_agents.services.backpressure",
@@ -482,6 +530,7 @@ _HOMES = {
     "FieldProblem": "dspex_agents.actions.action",
     "FireNow": "dspex_agents.services.schedule_agent",
     "FoundationAgent": "dspex_agents.roles.foundation_agent",
+    "GetAlertHistory": "dspex_agents.monitoring.monitor_messages",
     "GetAlerts": "dspex_agents.monitoring.monitor_messages",
     "GetCoordinationMetrics": "dspex_agents.teamwork.run_messages",
     "GetDeadLetters": "dspex_agents.services.dead_letter_messages",
@@ -493,11 +542,14 @@ _HOMES = {
     "GetProgress": "dspex_agents.teamwork.run_messages",
     "GetProgressOf": "dspex_agents.roles.task_messages",
     "GetRateStatus": "dspex_agents.services.rate_limit_agent",
+    "GetRecommendations": "dspex_agents.monitoring.monitor_messages",
     "GetResourceUsage": "dspex_agents.services.resource_agent",
     "GetRunStatus": "dspex_agents.teamwork.run_messages",
+    "GetSamples": "dspex_agents.monitoring.monitor_messages",
     "GetSchedules": "dspex_agents.services.schedule_agent",
     "GetState": "dspex_agents.roles.foundation_messages",
     "GetStatus": "dspex_agents.messaging.message",
+    "GetThresholds": "dspex_agents.monitoring.monitor_messages",
     "Guard": "dspex_agents.roles.resilience",
     "Health": "dspex_agents.monitoring.health",
     "HostGroup": "dspex_agents.supervision.child_spec",
@@ -530,6 +582,7 @@ _HOMES = {
     "PatternError": "dspex_agents.signals.signal_router",
     "Pause": "dspex_agents.messaging.message",
     "PauseRun": "dspex_agents.teamwork.run_messages",
+    "PerformanceLimits": "dspex_agents.monitoring.agent_performance",
     "Permit": "dspex_agents.services.breaker",
     "PersistentAgent": "dspex_agents.roles.persistent_agent",
     "Plan": "dspex_agents.roles.plan",
@@ -537,6 +590,7 @@ _HOMES = {
     "PollDue": "dspex_agents.sensors.sensor",
     "PollNow": "dspex_agents.sensors.sensor",
     "Priority": "dspex_agents.messaging.message",
+    "Probe": "dspex_agents.monitoring.system_probe",
     "Problem": "dspex_agents.roles.payload_check",
     "Progress": "dspex_agents.roles.progress",
     "ProgressError": "dspex_agents.roles.progress",
@@ -556,6 +610,7 @@ _HOMES = {
     "RateLimitedError": "dspex_agents.services.rate_limiter",
     "RateLimiter": "dspex_agents.services.rate_limiter",
     "RateStatus": "dspex_agents.services.rate_limiter",
+    "Recommendation": "dspex_agents.monitoring.alert",
     "RedriveDeadLetters": "dspex_agents.services.dead_letter_messages",
     "RedriveDeadSignals": "dspex_agents.signals.signal_messages",
     "RedriveFailedUnits": "dspex_agents.roles.task_messages",
@@ -587,6 +642,8 @@ _HOMES = {
     "RunStatus": "dspex_agents.teamwork.run_messages",
     "RunsSettings": "dspex_agents.teamwork.runs",
     "RuntimeUnavailableError": "dspex_agents.errors",
+    "Sample": "dspex_agents.monitoring.sample",
+    "Sampling": "dspex_agents.monitoring.sampling",
     "Schedule": "dspex_agents.actions.directive",
     "ScheduleAgent": "dspex_agents.services.schedule_agent",
     "ScheduleState": "dspex_agents.services.schedule",
@@ -597,6 +654,7 @@ _HOMES = {
     "SensorAgent": "dspex_agents.sensors.sensor",
     "ServiceAgent": "dspex_agents.services.service_agent",
     "SetState": "dspex_agents.actions.directive",
+    "SetThresholds": "dspex_agents.monitoring.monitor_messages",
     "Settings": "dspex_agents.settings",
     "Signal": "dspex_agents.signals.signal",
     "SignalBusAgent": "dspex_agents.signals.signal_bus",
@@ -610,10 +668,12 @@ _HOMES = {
     "SnapshotStore": "dspex_agents.state.snapshot_store",
     "SpawnChild": "dspex_agents.actions.directive",
     "SpecError": "dspex_agents.errors",
+    "StartMonitoring": "dspex_agents.monitoring.monitor_messages",
     "StartPlan": "dspex_agents.teamwork.run_messages",
     "StateError": "dspex_agents.state.state_schema",
     "StepCompensation": "dspex_agents.actions.instruction",
     "StopChild": "dspex_agents.actions.directive",
+    "StopMonitoring": "dspex_agents.monitoring.monitor_messages",
     "StopSelf": "dspex_agents.actions.directive",
     "StoreError": "dspex_agents.errors",
     "Subscribe": "dspex_agents.signals.signal_messages",
@@ -621,6 +681,10 @@ _HOMES = {
     "SupervisorSpec": "dspex_agents.supervision.child_spec",
     "System": "dspex_agents.runtime.system",
     "SystemClock": "dspex_agents.clock",
+    "SystemCollector": "dspex_agents.metrics.collector",
+    "SystemFigures": "dspex_agents.monitoring.system_probe",
+    "SystemHealthSensor": "dspex_agents.sensors.system_health_sensor",
+    "SystemProbe": "dspex_agents.monitoring.system_probe",
     "SystemSpec": "dspex_agents.supervision.system_spec",
     "SystemStoppedError": "dspex_agents.errors",
     "TELEMETRY": "dspex_agents.services.telemetry",
@@ -637,11 +701,13 @@ _HOMES = {
     "TreeNode": "dspex_agents.agent",
     "UnknownActionError": "dspex_agents.roles.foundation_messages",
     "UnknownAgentError": "dspex_agents.errors",
+    "UnknownAlertError": "dspex_agents.monitoring.alert_book",
     "UnknownRunError": "dspex_agents.teamwork.run_messages",
     "UnknownUnitError": "dspex_agents.roles.progress",
     "UnregisterMembers": "dspex_agents.teamwork.run_messages",
     "Unsubscribe": "dspex_agents.signals.signal_messages",
     "UpdateInterval": "dspex_agents.services.schedule_agent",
+    "VitalLimits": "dspex_agents.monitoring.vital_signs",
     "WaitingMessage": "dspex_agents.messaging.message",
     "Work": "dspex_agents.roles.plan",
     "WorkSettings": "dspex_agents.teamwork.team",
@@ -677,10 +743,15 @@ __all__ = [
     "AgentContext",
     "AgentExit",
     "AgentFailedError",
+    "AgentFigures",
+    "AgentPerformanceSensor",
     "AgentStatus",
     "AgentStoppedError",
     "AgentSystemError",
+    "AgentTotals",
     "Alert",
+    "AlertRules",
+    "Anomaly",
     "AskOptions",
     "Backoff",
     "Backpressure",
@@ -735,6 +806,7 @@ __all__ = [
     "FieldProblem",
     "FireNow",
     "FoundationAgent",
+    "GetAlertHistory",
     "GetAlerts",
     "GetCoordinationMetrics",
     "GetDeadLetters",
@@ -746,11 +818,14 @@ __all__ = [
     "GetProgress",
     "GetProgressOf",
     "GetRateStatus",
+    "GetRecommendations",
     "GetResourceUsage",
     "GetRunStatus",
+    "GetSamples",
     "GetSchedules",
     "GetState",
     "GetStatus",
+    "GetThresholds",
     "Guard",
     "Health",
     "HostGroup",
@@ -783,6 +858,7 @@ __all__ = [
     "PatternError",
     "Pause",
     "PauseRun",
+    "PerformanceLimits",
     "Permit",
     "PersistentAgent",
     "Plan",
@@ -790,6 +866,7 @@ __all__ = [
     "PollDue",
     "PollNow",
     "Priority",
+    "Probe",
     "Problem",
     "Progress",
     "ProgressError",
@@ -809,6 +886,7 @@ __all__ = [
     "RateLimitedError",
     "RateLimiter",
     "RateStatus",
+    "Recommendation",
     "RedriveDeadLetters",
     "RedriveDeadSignals",
     "RedriveFailedUnits",
@@ -840,6 +918,8 @@ __all__ = [
     "RunStatus",
     "RunsSettings",
     "RuntimeUnavailableError",
+    "Sample",
+    "Sampling",
     "Schedule",
     "ScheduleAgent",
     "ScheduleState",
@@ -850,6 +930,7 @@ __all__ = [
     "SensorAgent",
     "ServiceAgent",
     "SetState",
+    "SetThresholds",
     "Settings",
     "Signal",
     "SignalBusAgent",
@@ -863,10 +944,12 @@ __all__ = [
     "SnapshotStore",
     "SpawnChild",
     "SpecError",
+    "StartMonitoring",
     "StartPlan",
     "StateError",
     "StepCompensation",
     "StopChild",
+    "StopMonitoring",
     "StopSelf",
     "StoreError",
     "Subscribe",
@@ -874,6 +957,10 @@ __all__ = [
     "SupervisorSpec",
     "System",
     "SystemClock",
+    "SystemCollector",
+    "SystemFigures",
+    "SystemHealthSensor",
+    "SystemProbe",
     "SystemSpec",
     "SystemStoppedError",
     "Task",
@@ -889,11 +976,13 @@ __all__ = [
     "TreeNode",
     "UnknownActionError",
     "UnknownAgentError",
+    "UnknownAlertError",
     "UnknownRunError",
     "UnknownUnitError",
     "UnregisterMembers",
     "Unsubscribe",
     "UpdateInterval",
+    "VitalLimits",
     "WaitingMessage",
     "Work",
     "WorkSettings",
