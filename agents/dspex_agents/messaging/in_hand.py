@@ -27,6 +27,11 @@ class InHand:
         if self.task is not None:
             self.task.cancel()
 
+    def forget_cut(self) -> None:
+        """Let the task go on with another message: this one was cancelled, not the task."""
+        while self.task is not None and self.task.cancelling():
+            self.task.uncancel()
+
 
 in_hand: ContextVar[InHand | None] = ContextVar("dspex_in_hand", default=None)
 """The message for which the present code runs; carried over into its tasks and threads."""

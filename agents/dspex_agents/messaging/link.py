@@ -8,7 +8,7 @@ from collections import deque
 
 from dspex_agents.clock import Clock
 from dspex_agents.errors import AgentFailedError, DeadlineExceededError, OutcomeUnknownError
-from dspex_agents.messaging.message import Answer, Envelope, Parcel, Reply
+from dspex_agents.messaging.message import BEGUN, Answer, Envelope, Parcel, Reply
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -18,7 +18,6 @@ _MOST_WAITING = 10_000
 _CALL_S = 60.0
 _GRACE_S = 0.5  # the agent answers its own deadline first; only then does this side's clock speak
 _SWEEP_S = 0.25
-_BEGUN = Reply("")
 _LOST = (PortDiedError, PortUnavailableError, TimeoutError)
 
 
@@ -52,10 +51,10 @@ class Link:
         if self._alone + len(self._outstanding) < _FEW and not self._waiting:
             self._alone += 1
             try:
-                replies: list[Reply] = await self.port.call("deliver", [envelope], timeout_s=timeout_s)
+                reply: Reply = await self.port.call("deliver", envelope, timeout_s=timeout_s)
             finally:
                 self._alone -= 1
-            return replies[0]
+            return reply
         while self.is_full:
             await self.has_room()
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -110,7 +109,7 @@ class Link:
 
     async def _send_off(self, batch: list[Envelope]) -> None:
         try:
-            parcel: Parcel = await self.port.call("accept", self._id, list(map(tuple, batch)), timeout_s=_CALL_S)
+            parcel: Parcel = await self.port.call("accept", self._id, tuple(map(tuple, batch)), timeout_s=_CALL_S)
         except _LOST:
             raise
         except Exception as error:  # noqa: BLE001 - pickling a stranger's data may raise anything
@@ -137,7 +136,7 @@ class Link:
         outstanding = self._outstanding
         for id_ in parcel[0]:
             if (known := outstanding.pop(id_, None)) is not None:
-                known[1](known[0], _BEGUN)
+                known[1](known[0], BEGUN)
         for fields in parcel[1]:
             self._settle(Reply._make(fields))
 

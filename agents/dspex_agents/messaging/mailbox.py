@@ -4,66 +4,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import reprlib
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Final, Literal, get_args
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, get_args
 
 from dspex_agents.errors import SpecError
 from dspex_agents.messaging.message import Envelope, Priority, WaitingMessage
+from dspex_agents.messaging.preview import preview
 
 Overflow = Literal["reject", "drop_oldest", "dead_letter", "block"]
 OVERFLOWS: Final[tuple[Overflow, ...]] = get_args(Overflow)
-_PREVIEW = 120
-
-
-class _Lines:
-    """One queue for each priority, made when first needed: an idle agent's mailbox holds none."""
-
-    __slots__ = ("_count", "_lines")
-
-    def __init__(self) -> None:
-        self._lines: list[deque[Envelope]] | None = None
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Envelope]:
-        return itertools.chain(*(self._lines or ()))
-
-    def push(self, envelope: Envelope) -> None:
-        if self._lines is None:
-            self._lines = [deque() for _ in Priority]
-        self._lines[envelope.priority].append(envelope)
-        self._count += 1
-
-    def pop(self) -> Envelope | None:
-        if not self._count or self._lines is None:
-            return None
-        self._count -= 1
-        high, normal, low = self._lines
-        envelope = (high or normal or low).popleft()
-        if not self._count:
-            self._lines = None
-        return envelope
-
-    def pop_oldest(self, priority: int) -> Envelope | None:
-        """Take out the first of this very priority."""
-        if self._lines is None or not self._lines[priority]:
-            return None
-        self._count -= 1
-        return self._lines[priority].popleft()
-
-    def lowest(self) -> int:
-        """Return the lowest priority present, -1 when there is nothing."""
-        return max((number for number, line in enumerate(self._lines or ()) if line), default=-1)
-
-    def keep(self, kept: list[Envelope]) -> None:
-        """Hold these only, which are in order."""
-        self._lines, self._count = None, 0
-        for envelope in kept:
-            self.push(envelope)
+_Line = deque[Envelope]
+_Lines = tuple[_Line, _Line, _Line]
 
 
 class Mailbox:
@@ -72,10 +24,11 @@ class Mailbox:
     One with `not_before` counts at once and takes its place in line when it is due. At the bound, `reject` and
     `dead_letter` refuse the newcomer, `drop_oldest` gives up the oldest of the lowest priority present (one that is not
     due yet only where none is; never for a newcomer of still lower priority), and `block` lets up to `size` newcomers
-    wait outside for room. Whoever loses is returned, so that it can be answered.
+    wait outside for room. Whoever loses is returned, so that it can be answered. Queues exist only while they are
+    needed: an idle agent's mailbox costs next to nothing.
     """
 
-    __slots__ = ("_delays", "_later", "_outside", "_ready", "overflow", "size")
+    __slots__ = ("_delays", "_later", "_lines", "_outside", "_outside_count", "count", "overflow", "size")
 
     def __init__(self, size: int = 1000, overflow: Overflow = "reject") -> None:
         if size < 1:
@@ -84,37 +37,54 @@ class Mailbox:
             options = ", ".join(map(repr, OVERFLOWS))
             raise SpecError(f"mailbox overflow must be one of {options}, got {overflow!r}.")
         self.size, self.overflow = size, overflow
-        self._ready = _Lines()
-        self._delays = 0  # orders those that are due at the same moment
+        self.count = 0  # of all but those outside
+        self._lines: _Lines | None = None
         self._later: list[tuple[float, int, Envelope]] | None = None
+        self._delays = 0  # orders those that are due at the same moment
         self._outside: _Lines | None = None
+        self._outside_count = 0
 
     def __len__(self) -> int:
-        return self._ready._count + (0 if self._later is None else len(self._later))  # noqa: SLF001 - twice as quick
+        return self.count
 
     @property
     def outside(self) -> int:
         """How many wait outside for room."""
-        return 0 if self._outside is None else len(self._outside)
+        return self._outside_count
 
     def put(self, envelope: Envelope) -> Envelope | None:
         """Take the envelope in. Return the one that lost its place, if any (it may be this one)."""
         loser = None
-        if len(self) >= self.size:
+        if self.count >= self.size:
             if self.overflow == "block":
                 return self._leave_outside(envelope)
-            loser = self._loser(envelope)
+            loser = self._make_room(envelope)
             if loser is envelope:
                 return loser
-        self._take_in(envelope)
+        self.count += 1
+        if envelope.not_before is not None:
+            self._delay(envelope)
+        else:
+            if self._lines is None:
+                self._lines = _new_lines()
+            self._lines[envelope.priority].append(envelope)
         return loser
 
     def get(self, now: float) -> Envelope | None:
         """Take out the next envelope that may be handled at `now`, or None when there is none."""
-        while self._later and self._later[0][0] <= now:
-            self._ready.push(heapq.heappop(self._later)[2])
-        envelope = self._ready.pop()
-        if self._outside is not None and envelope is not None:
+        if self._later:
+            self._ripen(now)
+        if self._lines is None:
+            return None
+        high, normal, low = self._lines
+        line = high or normal or low
+        if not line:
+            return None
+        self.count -= 1
+        envelope = line.popleft()
+        if not self.count:
+            self._lines = None
+        if self._outside_count:
             self._admit()
         return envelope
 
@@ -134,7 +104,7 @@ class Mailbox:
         return found
 
     def expire(self, now: float) -> list[Envelope]:
-        """Take out every envelope whose deadline has passed."""
+        """Take out every envelope whose deadline has passed, in order."""
         overdue = [e for e in self._all() if e.deadline_at is not None and e.deadline_at <= now]
         self._take_out(overdue)
         return overdue
@@ -142,88 +112,94 @@ class Mailbox:
     def drain(self) -> list[Envelope]:
         """Take out everything, in order."""
         everything = list(self._all())
-        self._ready.keep([])
-        self._later = self._outside = None
+        self.count = self._outside_count = 0
+        self._lines = self._outside = self._later = None
         return everything
 
     def listing(self, limit: int) -> tuple[WaitingMessage, ...]:
-        """Return what waits, next first, at most `limit`."""
+        """Return what waits, next first, at most `limit`: the delayed after all others, those outside last."""
         return tuple(_shown(envelope) for envelope in itertools.islice(self._all(), max(0, limit)))
 
     def _all(self) -> Iterator[Envelope]:
         later = (envelope for _, _, envelope in sorted(self._later or ()))
-        return itertools.chain(self._ready, later, self._outside or ())
+        return itertools.chain(*(self._lines or ()), later, *(self._outside or ()))
 
-    def _take_in(self, envelope: Envelope) -> None:
-        if envelope.not_before is None:
-            self._ready.push(envelope)
-            return
+    def _delay(self, envelope: Envelope) -> None:
         if self._later is None:
             self._later = []
         self._delays += 1
-        heapq.heappush(self._later, (envelope.not_before, self._delays, envelope))
+        heapq.heappush(self._later, (envelope.not_before or 0.0, self._delays, envelope))
+
+    def _ripen(self, now: float) -> None:
+        while self._later and self._later[0][0] <= now:
+            envelope = heapq.heappop(self._later)[2]
+            if self._lines is None:
+                self._lines = _new_lines()
+            self._lines[envelope.priority].append(envelope)
 
     def _leave_outside(self, envelope: Envelope) -> Envelope | None:
-        if self._outside is None:
-            self._outside = _Lines()
-        if len(self._outside) >= self.size:
+        if self._outside_count >= self.size:
             return envelope
-        self._outside.push(envelope)
+        if self._outside is None:
+            self._outside = _new_lines()
+        self._outside[envelope.priority].append(envelope)
+        self._outside_count += 1
         return None
 
     def _admit(self) -> None:
-        while self._outside is not None and len(self) < self.size:
-            envelope = self._outside.pop()
-            if envelope is None:
+        while self._outside is not None and self.count < self.size:
+            self._outside_count -= 1
+            high, normal, low = self._outside
+            envelope = (high or normal or low).popleft()
+            if not self._outside_count:
                 self._outside = None
-            else:
-                self._take_in(envelope)
+            self.put(envelope)
 
     def _take_out(self, gone: list[Envelope]) -> None:
         if not gone:
             return
         marks = {id(envelope) for envelope in gone}
-        self._ready.keep([e for e in self._ready if id(e) not in marks])
-        if self._later is not None:
-            self._later = [entry for entry in self._later if id(entry[2]) not in marks]
-            heapq.heapify(self._later)
-        if self._outside is not None:
-            self._outside.keep([e for e in self._outside if id(e) not in marks])
+        self._lines = _without(self._lines, marks)
+        self._later = [entry for entry in self._later or () if id(entry[2]) not in marks] or None
+        heapq.heapify(self._later or [])
+        self._outside = _without(self._outside, marks)
+        self.count = sum(map(len, self._lines or ())) + len(self._later or ())
+        self._outside_count = sum(map(len, self._outside or ()))
         self._admit()
 
-    def _loser(self, newcomer: Envelope) -> Envelope:
+    def _make_room(self, newcomer: Envelope) -> Envelope:
         if self.overflow != "drop_oldest":
             return newcomer
-        later = self._later or []
-        lowest = max(self._ready.lowest(), max((e.priority for _, _, e in later), default=-1))
+        lines, later = self._lines or _new_lines(), self._later or []
+        lowest = max(
+            max((number for number, line in enumerate(lines) if line), default=-1),
+            max((envelope.priority for _, _, envelope in later), default=-1),
+        )
         if newcomer.priority > lowest:
             return newcomer
-        if (oldest := self._ready.pop_oldest(lowest)) is not None:
-            return oldest
-        entry = min(entry for entry in later if entry[2].priority == lowest)
-        later.remove(entry)
-        heapq.heapify(later)
-        return entry[2]
+        if lines[lowest]:
+            self.count -= 1
+            return lines[lowest].popleft()
+        loser = min(entry for entry in later if entry[2].priority == lowest)[2]
+        self._take_out([loser])
+        return loser
 
 
-class _Short(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = _PREVIEW
+def _new_lines() -> _Lines:
+    return deque(), deque(), deque()
 
 
-_short = _Short()
+def _without(lines: _Lines | None, marks: set[int]) -> _Lines | None:
+    def kept(line: Iterable[Envelope]) -> _Line:
+        return deque(envelope for envelope in line if id(envelope) not in marks)
 
-
-def _preview(body: Any) -> str:
-    try:
-        return _short.repr(body)[:_PREVIEW]
-    except Exception:  # noqa: BLE001 - a body's own __repr__ may raise whatever it likes; looking must not fail
-        return f"<{type(body).__name__}>"
+    if lines is None:
+        return None
+    high, normal, low = map(kept, lines)
+    return (high, normal, low) if high or normal or low else None
 
 
 def _shown(envelope: Envelope) -> WaitingMessage:
     e = envelope
-    return WaitingMessage(
-        e.id, e.sender, Priority(e.priority).name.lower(), _preview(e.body), e.deadline_at, e.not_before
-    )
+    priority = Priority(e.priority).name.lower()
+    return WaitingMessage(e.id, e.sender, priority, preview(e.body), e.deadline_at, e.not_before)

@@ -77,6 +77,9 @@ class Reply(NamedTuple):
     stale: bool = False
 
 
+BEGUN = Reply("")
+"""The answer to a told message when the agent begins with it."""
+
 Answer = Callable[[Envelope, Reply], None]
 """Whom a message is answered to; called once for each message."""
 

@@ -136,12 +136,7 @@ class Router:
             if (route := (yield from self._route(to, left, gone_epoch))) is None:
                 continue
             try:
-                replies: list[Reply] = yield (
-                    route.port,
-                    "deliver",
-                    ([message._replace(epoch=route.epoch)],),
-                    left + GRACE_S,
-                )
+                reply: Reply = yield route.port, "deliver", (message._replace(epoch=route.epoch),), left + GRACE_S
             except (PortDiedError, PortUnavailableError):
                 unknown = OutcomeUnknownError(
                     f"The process of agent {to!r} died with the message in flight; it may have been handled."
@@ -157,7 +152,6 @@ class Router:
                 raise
             except Exception as error:
                 raise cannot_travel(to, error) from error
-            reply = replies[0]
             if reply.stale:
                 unknown = reply.error or unknown
                 if reply.error is not None and not is_repeatable:

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
 from dspex_agents.agent import Agent, AgentContext, AgentExit, AgentStatus
-from dspex_agents.errors import (
-    AgentFailedError,
-    AgentStoppedError,
-    DeadlineExceededError,
-    MailboxFullError,
-    MessageError,
-    OutcomeUnknownError,
-)
+from dspex_agents.errors import MessageError
+from dspex_agents.messaging import refusals
 from dspex_agents.messaging.in_hand import InHand, in_hand
 from dspex_agents.messaging.mailbox import Mailbox
-from dspex_agents.messaging.message import Answer, Cancel, Envelope, GetMailbox, GetStatus, Pause, Reply, Resume
+from dspex_agents.messaging.message import BEGUN, Answer, Cancel, Envelope, GetMailbox, GetStatus, Pause, Reply, Resume
 from dspex_agents.messaging.remembered_keys import RememberedKeys
+from dspex_agents.runtime.alarm import Alarm
 
 _log = logging.getLogger(__name__)
 _KILLED, _ABORTED, _CANCELLED, _OVERDUE = "killed", "aborted", "cancelled", "overdue"
 _TURN_S = 0.0005  # of work in a row; then the host's other agents have their turn
 _TURN_MESSAGES = 100
 _SLACK_S = 0.01  # deadlines of one agent are looked after at most so often
-_BEGUN = Reply("")
 
 
 class AgentCell:
@@ -39,8 +32,10 @@ class AgentCell:
     """
 
     __slots__ = (
+        "_alarm",
         "_answers",
         "_busy_s",
+        "_clock",
         "_ending",
         "_failed",
         "_handled",
@@ -54,10 +49,11 @@ class AgentCell:
         "_slots",
         "_started_at",
         "_stopped",
-        "_timer",
         "agent",
         "context",
+        "epoch",
         "mailbox",
+        "name",
         "paused",
     )
 
@@ -71,20 +67,20 @@ class AgentCell:
         on_dead_letter: Callable[[Envelope, str], None] | None = None,
     ) -> None:
         self.agent, self.context, self._on_exit = agent, context, on_exit
+        self.name, self.epoch, self._clock = context.name, context.epoch, context.clock
         self._shutdown_s, self._on_dead_letter = shutdown_s, on_dead_letter
         agent.context = context
         self.mailbox = Mailbox(agent.mailbox_size, agent.overflow)
         self.paused: str | None = None
         self._stopped: str | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._timer: tuple[float, asyncio.TimerHandle] | None = None
+        self._alarm = Alarm(self._clock, self._tick)
         self._answers: dict[str, Answer] = {}
         self._running: dict[str, InHand] = {}
         self._keys: RememberedKeys | None = None
         self._slots = self._handled = self._failed = self._rejected = 0
         self._busy_s = 0.0
-        self._started_at = context.clock.now()
-        self._last_activity = context.clock.monotonic()
+        self._started_at, self._last_activity = self._clock.now(), self._clock.monotonic()
 
     async def start(self) -> None:
         """Run the agent's `on_start`; an exception there means that it did not start."""
@@ -93,21 +89,23 @@ class AgentCell:
     # messages -----------------------------------------------------------------------------------------------------
     def take(self, envelope: Envelope, answer: Answer) -> None:
         """Take a message in. `answer(envelope, reply)` is called once: now, or when its turn has come and gone."""
-        if self._stopped is not None or (envelope.epoch is not None and envelope.epoch != self.context.epoch):
+        if self._stopped is not None or (envelope.epoch is not None and envelope.epoch != self.epoch):
             answer(envelope, Reply(envelope.id, stale=True))
         elif envelope.control:
             _in_background(self._answer_control(envelope, answer))
-        elif envelope.key is None or not self._is_repeated(envelope.key, envelope, answer):
-            self._answers[envelope.id] = answer
+        elif envelope.key is None or not self._is_repeated(envelope, answer):
+            self._expect(envelope, answer)
             if (loser := self.mailbox.put(envelope)) is not None:
                 self._refuse(loser)
-            if envelope.deadline_at is not None:
-                self._look_at(envelope.deadline_at)
-            self._pump()
+            if self._slots < self.agent.concurrency:
+                self._pump()
 
-    async def post(self, envelope: Envelope) -> Reply:
-        """Answer one envelope: at once for a control message, otherwise when its turn has come and gone."""
-        if envelope.control and self._stopped is None and envelope.epoch in {None, self.context.epoch}:
+    async def post(self, envelope: Envelope, *, here: bool = False) -> Reply:
+        """Answer one envelope: at once for a control message, otherwise when its turn has come and gone.
+
+        With `here` the agent may handle it in the task that calls this, which saves two turns of the loop.
+        """
+        if envelope.control and self._stopped is None and envelope.epoch in {None, self.epoch}:
             return await self._control(envelope)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
@@ -115,115 +113,128 @@ class AgentCell:
             if not future.done():  # whoever asked may have gone
                 future.set_result(reply)
 
+        if here and self._is_free(envelope) and not self._is_repeated(envelope, answer):
+            self._slots += 1
+            self._expect(envelope, answer)
+            await self._run(envelope, only=True)
+            return await future
         self.take(envelope, answer)
+        if future.done():
+            await asyncio.sleep(0)  # an asker who is refused each time must not keep the loop to itself
         return await future
 
-    def _is_repeated(self, key: str, envelope: Envelope, answer: Answer) -> bool:
+    def _is_free(self, envelope: Envelope) -> bool:
+        """Say whether the agent may begin with it at once."""
+        is_ours = self._stopped is None and envelope.epoch in {None, self.epoch} and envelope.not_before is None
+        return is_ours and self.paused is None and not self.mailbox.count and self._slots < self.agent.concurrency
+
+    def _is_repeated(self, envelope: Envelope, answer: Answer) -> bool:
+        if envelope.key is None:
+            return False
         if self._keys is None:
             self._keys = RememberedKeys()
-        return self._keys.is_repeated(key, envelope, answer)
+        return self._keys.is_repeated(envelope.key, envelope, answer)
+
+    def _expect(self, envelope: Envelope, answer: Answer) -> None:
+        self._answers[envelope.id] = answer
+        if envelope.deadline_at is not None:
+            self._alarm.set(envelope.deadline_at)
 
     def _refuse(self, loser: Envelope) -> None:
         self._rejected += 1
-        name, size = self.context.name, self.mailbox.size
-        text = f"The mailbox of agent {name!r} is full ({size} messages wait)."
-        if self.mailbox.overflow == "block":
-            text = f"The mailbox of agent {name!r} is full ({size} messages wait, and {size} more for room)."
-        if self.mailbox.overflow == "dead_letter" and not loser.told:
-            if self._on_dead_letter is not None:
-                self._on_dead_letter(loser, text)
-            text += " The message is kept as a dead letter."
-        self._settle(loser, Reply(loser.id, error=MailboxFullError(text)), handled=False)
+        error = refusals.mailbox_full(self.name, self.mailbox)
+        if self.mailbox.overflow == "dead_letter" and not loser.told and self._on_dead_letter is not None:
+            self._on_dead_letter(loser, str(error))
+        self._refuse_with(loser, error)
 
     def _pump(self) -> None:
         """Start as many slots as there is work for."""
-        while self._slots < self.agent.concurrency and self.paused is None and self._stopped is None:
-            envelope = self._next()
-            if envelope is None:
-                return
+        while self._slots < self.agent.concurrency and (envelope := self._next()) is not None:
             self._slots += 1
             # an empty context: nothing of whoever happens to send may reach into the agent
-            asyncio.get_running_loop().create_task(self._serve(envelope), context=Context())
+            asyncio.get_running_loop().create_task(self._run(envelope), context=Context())
 
     def _next(self) -> Envelope | None:
         """Take out the next message that is still wanted."""
-        if self.paused is not None or self._stopped is not None or not len(self.mailbox):
+        mailbox = self.mailbox
+        if not mailbox.count or self.paused is not None or self._stopped is not None:
             return None
-        now = self.context.clock.now()
-        while (envelope := self.mailbox.get(now)) is not None:
+        now = self._clock.now()
+        while (envelope := mailbox.get(now)) is not None:
             if envelope.deadline_at is None or envelope.deadline_at > now:
                 return envelope
-            self._give_up(envelope)
-        if (due := self.mailbox.next_due()) is not None:
-            self._look_at(due)
+            self._refuse_with(envelope, refusals.not_come_to(self.name, mailbox.count))
+        if (due := mailbox.next_due()) is not None:
+            self._alarm.set(due)
         return None
 
-    async def _serve(self, first: Envelope) -> None:
-        """Be one slot: handle message after message while there are any."""
-        task = asyncio.current_task()
-        monotonic = self.context.clock.monotonic
-        turn, count = monotonic(), 0
-        envelope: Envelope | None = first
+    async def _run(self, envelope: Envelope | None, *, only: bool = False) -> None:
+        """Be one slot: handle message after message while there are any, or this one only.
+
+        Its frame surrounds whatever the agent does: the watchdog looks for it.
+        """
+        task, monotonic = asyncio.current_task(), self._clock.monotonic
+        now = turn = monotonic()
+        left = _TURN_MESSAGES
         try:
-            while envelope is not None:
-                if self._stopped is not None:
-                    self._settle(envelope, self._not_handled(envelope), handled=False)
+            while envelope is not None and self._stopped is None:
+                work = self._running[envelope.id] = InHand(envelope, task, now)
+                in_hand.set(work)
+                value, error = None, None
+                if envelope.told:
+                    self._answers.pop(envelope.id)(envelope, BEGUN)
+                try:
+                    value = await self.agent.on_message(envelope.body)
+                    self._handled += 1
+                except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - the actor boundary: it is answered
+                    error = self._failed_with(work, raised)
+                now = monotonic()
+                self._done_with(work, now)
+                if not envelope.told:
+                    self._settle(envelope, Reply(envelope.id, value, error), handled=True)
+                if only:
                     return
-                await self._run(envelope, task)
-                count += 1
-                if count >= _TURN_MESSAGES or self._last_activity - turn > _TURN_S:
+                left -= 1
+                if not left or now - turn > _TURN_S:
                     await asyncio.sleep(0)
-                    turn, count = monotonic(), 0
+                    now = turn = monotonic()
+                    left = _TURN_MESSAGES
                 envelope = self._next()
+            if envelope is not None:
+                self._refuse_with(envelope, refusals.not_handled(self.name, self._stopped))
         finally:
             self._slots -= 1
+            if only:
+                self._pump()
 
-    async def _run(self, envelope: Envelope, task: asyncio.Task[None] | None) -> None:
-        began = self._last_activity = self.context.clock.monotonic()
-        if envelope.told and (answer := self._answers.pop(envelope.id, None)) is not None:
-            answer(envelope, _BEGUN)
-        work = self._running[envelope.id] = InHand(envelope, task, began)
-        in_hand.set(work)
-        exit_reason: str | None = None
-        try:
-            value = await self.agent.on_message(envelope.body)
-            self._handled += 1
-            reply = Reply(envelope.id, value)
-        except asyncio.CancelledError:
-            reply = self._cut_short(work)
-        except AgentExit as end:
-            exit_reason = end.reason
-            ended = AgentStoppedError(f"Agent {self.context.name!r} ended: {end.reason}.")
-            reply = Reply(envelope.id, error=ended)
-        except Exception as error:  # noqa: BLE001 - the actor boundary: the asker gets the agent's error, whatever it is
-            self._failed += getattr(error, "counts_as_failure", True)
-            reply = Reply(envelope.id, error=self._failure(error))
-        finally:
-            self._running.pop(envelope.id, None)
-            while work.ended and task is not None and task.cancelling():
-                task.uncancel()  # the message was cancelled, not the slot
-            self._last_activity = now = self.context.clock.monotonic()
-            self._busy_s += now - began
-        self._settle(envelope, reply, handled=True)
-        if exit_reason is not None and self._stopped is None:
-            self._stopped = exit_reason
-            self._ending = asyncio.get_running_loop().create_task(self._end(exit_reason), context=Context())
+    def _done_with(self, work: InHand, now: float) -> None:
+        self._running.pop(work.envelope.id, None)
+        self._last_activity = now
+        self._busy_s += now - work.began_at
+        if work.ended:
+            work.forget_cut()
 
-    def _cut_short(self, work: InHand) -> Reply:
-        """Answer for a message that was cancelled; a cancellation from outside goes on."""
-        envelope, task = work.envelope, work.task
-        if self._stopped == _KILLED:
-            raise asyncio.CancelledError
-        if task is not None and task.cancelling() and not work.ended:
-            self._settle(envelope, self._not_handled(envelope), handled=True)
-            raise asyncio.CancelledError
-        if work.ended == _OVERDUE:
-            self._failed += 1
-            return self._too_slow(envelope)
-        if work.ended == _ABORTED:
-            return self._unknown(envelope)
-        cancelled = AgentStoppedError(f"The message to {self.context.name!r} was cancelled.")
-        return Reply(envelope.id, error=cancelled)
+    def _failed_with(self, work: InHand, error: BaseException) -> MessageError:
+        """Return the error to answer with. A cancellation from outside goes on."""
+        if isinstance(error, asyncio.CancelledError):
+            if self._stopped == _KILLED or (work.task is not None and work.task.cancelling() and not work.ended):
+                self._done_with(work, work.began_at)
+                self._refuse_with(work.envelope, refusals.cancelled(self.name))
+                raise error
+            if work.ended == _OVERDUE:
+                self._failed += 1
+                return refusals.not_finished(self.name)
+            return refusals.cancelled(self.name)
+        if isinstance(error, AgentExit):
+            if self._stopped is None:
+                self._stopped = error.reason
+                self._ending = asyncio.get_running_loop().create_task(self._end(error.reason), context=Context())
+            return refusals.ended(self.name, error.reason)
+        self._failed += getattr(error, "counts_as_failure", True)
+        return refusals.failure(self.name, error)  # type: ignore[arg-type] # an Exception, by now
+
+    def _refuse_with(self, envelope: Envelope, error: MessageError) -> None:
+        self._settle(envelope, Reply(envelope.id, error=error), handled=False)
 
     def _settle(self, envelope: Envelope, reply: Reply, *, handled: bool) -> None:
         if (answer := self._answers.pop(envelope.id, None)) is not None:
@@ -231,35 +242,23 @@ class AgentCell:
         if envelope.key is not None and self._keys is not None:
             self._keys.settle(envelope.key, reply, handled=handled)
 
-    # time ---------------------------------------------------------------------------------------------------------
-    def _look_at(self, at: float) -> None:
-        """Look after deadlines and delayed messages at this moment (seconds since the epoch), or earlier."""
-        if self._timer is not None:
-            if self._timer[0] <= at:
-                return
-            self._timer[1].cancel()
-        wait_s = max(0.0, at - self.context.clock.now())
-        self._timer = at, asyncio.get_running_loop().call_later(wait_s, self._tick, context=Context())
-
     def _tick(self) -> None:
-        self._timer = None
-        now = self.context.clock.now()
+        """Give up what is overdue, and begin with what is due."""
+        now = self._clock.now()
         for envelope in self.mailbox.expire(now):
-            self._give_up(envelope)
-        running = [w for w in self._running.values() if w.envelope.deadline_at is not None and not w.ended]
-        for work in running:
-            if work.envelope.deadline_at <= now:  # type: ignore[operator] # chosen above
+            self._refuse_with(envelope, refusals.not_come_to(self.name, self.mailbox.count))
+        coming = [self.mailbox.next_deadline()]
+        for work in list(self._running.values()):
+            envelope = work.envelope
+            if envelope.deadline_at is None or envelope.deadline_at > now:
+                coming.append(envelope.deadline_at)
+            elif not work.ended:
                 work.cut(_OVERDUE)
-                self._settle(work.envelope, self._too_slow(work.envelope), handled=True)
+                self._settle(envelope, Reply(envelope.id, error=refusals.not_finished(self.name)), handled=True)
         self._pump()
-        coming = [w.envelope.deadline_at for w in running if not w.ended]
-        moments = [at for at in (*coming, self.mailbox.next_deadline(), self.mailbox.next_due()) if at is not None]
+        moments = [at for at in (*coming, self.mailbox.next_due()) if at is not None]
         if moments and self._stopped is None:
-            self._look_at(max(min(moments), now + _SLACK_S))
-
-    def _give_up(self, envelope: Envelope) -> None:
-        text = f"Agent {self.context.name!r} did not come to it in time ({len(self.mailbox)} messages wait)."
-        self._settle(envelope, Reply(envelope.id, error=DeadlineExceededError(text)), handled=False)
+            self._alarm.set(max(min(moments), now + _SLACK_S))
 
     # end ----------------------------------------------------------------------------------------------------------
     async def stop(self, reason: str) -> None:
@@ -278,8 +277,9 @@ class AgentCell:
     def abort(self, reason: str) -> None:
         """End at once: no hook runs; what waits is answered as not handled, what runs as of unknown outcome."""
         self._stopped = reason
-        for work in self._running.values():
-            self._settle(work.envelope, self._unknown(work.envelope), handled=True)
+        for work in list(self._running.values()):
+            error = refusals.perhaps_handled(self.name, reason)
+            self._settle(work.envelope, Reply(work.envelope.id, error=error, stale=True), handled=True)
         self._halt(_ABORTED)
         self._turn_away()
 
@@ -288,8 +288,7 @@ class AgentCell:
             work.cut(why)
         if self._ending is not None:
             self._ending.cancel()
-        if self._timer is not None:
-            self._timer[1].cancel()
+        self._alarm.cancel()
 
     async def _end(self, reason: str) -> None:
         """Wind up after AgentExit."""
@@ -297,7 +296,7 @@ class AgentCell:
             async with asyncio.timeout(self._shutdown_s):
                 await self._wind_up(reason)
         except TimeoutError:
-            _log.warning("agent %r did not stop within %g s after its exit", self.context.name, self._shutdown_s)
+            _log.warning("agent %r did not stop within %g s after its exit", self.name, self._shutdown_s)
         self._on_exit(reason)
 
     async def _wind_up(self, reason: str) -> None:
@@ -305,60 +304,40 @@ class AgentCell:
         for work in self._running.values():
             work.cut(_CANCELLED)
         self._turn_away()
-        if self._timer is not None:
-            self._timer[1].cancel()
+        self._alarm.cancel()
         if tasks:
             await asyncio.wait(tasks)
         try:
             await self.agent.on_stop(reason)
         except Exception:  # noqa: BLE001 - the actor boundary: a failing clean-up must not keep the host from going on
-            _log.warning("on_stop of agent %r raised", self.context.name, exc_info=True)
+            _log.warning("on_stop of agent %r raised", self.name, exc_info=True)
 
     def _turn_away(self) -> None:
         for envelope in self.mailbox.drain():
-            self._settle(envelope, self._not_handled(envelope), handled=False)
-
-    # answers ------------------------------------------------------------------------------------------------------
-    def _not_handled(self, envelope: Envelope) -> Reply:
-        text = f"Agent {self.context.name!r} stopped ({self._stopped}) before handling it."
-        return Reply(envelope.id, error=AgentStoppedError(text))
-
-    def _too_slow(self, envelope: Envelope) -> Reply:
-        return Reply(envelope.id, error=DeadlineExceededError(f"Agent {self.context.name!r} did not finish in time."))
-
-    def _unknown(self, envelope: Envelope) -> Reply:
-        text = f"Agent {self.context.name!r} ended ({self._stopped}) over the message; it may have been handled."
-        return Reply(envelope.id, error=OutcomeUnknownError(text), stale=True)
-
-    def _failure(self, error: Exception) -> MessageError:
-        if isinstance(error, MessageError):
-            return error
-        kind, text = type(error).__name__, str(error)
-        story = f"Agent {self.context.name!r} failed: {kind}: {text}"
-        return AgentFailedError(story, kind, text, travelling_or_none(error))
+            self._refuse_with(envelope, refusals.not_handled(self.name, self._stopped))
 
     # figures and control ------------------------------------------------------------------------------------------
     @property
     def load(self) -> float:
         """Messages in hand and waiting, for each that may be in hand."""
-        return (len(self._running) + len(self.mailbox) + self.mailbox.outside) / self.agent.concurrency
+        return (len(self._running) + self.mailbox.count + self.mailbox.outside) / self.agent.concurrency
 
     @property
     def oldest_s(self) -> float:
         """For how many seconds the oldest message in hand has shown no progress; 0 without one."""
         if not self._running:
             return 0.0
-        return max(0.0, self.context.clock.monotonic() - min(work.marked_at for work in self._running.values()))
+        return max(0.0, self._clock.monotonic() - min(work.marked_at for work in self._running.values()))
 
     def status(self) -> AgentStatus:
         """Return the figures of this moment."""
         state = "paused" if self.paused is not None else ("processing" if self._running else "idle")
-        now = self.context.clock.monotonic()
+        now = self._clock.monotonic()
         return AgentStatus(
-            name=self.context.name,
-            epoch=self.context.epoch,
+            name=self.name,
+            epoch=self.epoch,
             status="stopped" if self._stopped is not None else state,
-            mailbox=len(self.mailbox),
+            mailbox=self.mailbox.count,
             in_flight=len(self._running),
             handled=self._handled,
             failed=self._failed,
@@ -397,13 +376,12 @@ class AgentCell:
                 case body:
                     value = await self.agent.on_control(body)
         except Exception as error:  # noqa: BLE001 - the actor boundary: the asker gets the agent's error, whatever it is
-            return Reply(envelope.id, error=self._failure(error))
+            return Reply(envelope.id, error=refusals.failure(self.name, error))
         return Reply(envelope.id, value)
 
     def _cancel(self, message_id: str) -> bool:
         if (waiting := self.mailbox.remove(message_id)) is not None:
-            cancelled = AgentStoppedError(f"The message to {self.context.name!r} was cancelled.")
-            self._settle(waiting, Reply(message_id, error=cancelled), handled=False)
+            self._refuse_with(waiting, refusals.cancelled(self.name))
             return True
         if (work := self._running.get(message_id)) is not None:
             work.cut(_CANCELLED)
@@ -414,24 +392,7 @@ class AgentCell:
 _background: set[asyncio.Task[None]] = set()
 
 
-def _in_background(work: Any) -> None:
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.get_running_loop().create_task(work, context=Context())
     _background.add(task)  # the loop alone would let it be collected
     task.add_done_callback(_background.discard)
-
-
-def travelling(error: Exception) -> Exception:
-    """Return the error if it can travel to another process, otherwise one that tells its type and text."""
-    if isinstance(copy := travelling_or_none(error), Exception):
-        return copy
-    kind = type(error).__name__
-    return AgentFailedError(f"{kind}: {error}", kind, str(error))
-
-
-def travelling_or_none(error: Exception) -> Exception | None:
-    """Return the error as the other process would get it, or None when it cannot travel."""
-    try:
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes made on this very line
-    except Exception:  # noqa: BLE001 - an error class may break pickling in any way; its text travels in any case
-        return None
-    return copy if isinstance(copy, Exception) else None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from dspex_agents.clock import Clock
-from dspex_agents.messaging.message import Envelope, Parcel, Reply
+from dspex_agents.messaging.message import BEGUN, Envelope, Parcel, Reply
 from dspex_agents.runtime.cell import AgentCell
 
 _POLL_S = 10.0
@@ -31,7 +31,7 @@ class _ReplyBox:
     def answer(self, envelope: Envelope, reply: Reply) -> None:
         """Keep an answer until it is fetched."""
         self.open -= 1
-        if envelope.told and reply.error is None and not reply.stale:
+        if reply is BEGUN:
             self._begun.append(envelope.id)
         else:
             self._replies.append(tuple(reply))
@@ -64,17 +64,20 @@ class Deliveries:
         self._boxes: dict[str, _ReplyBox] = {}
         self._calls = 0
 
-    async def deliver(self, batch: list[Envelope]) -> list[Reply]:
-        """Answer every envelope, each in its own time; return when the last one is answered."""
+    async def deliver(self, envelope: Envelope) -> Reply:
+        """Answer one envelope, a told one as soon as it waits in the mailbox."""
+        cell = self._cells.get(envelope.to)
+        if cell is None:
+            return Reply(envelope.id, stale=True)
+        if envelope.told:
+            return self._post_told(cell, envelope)
         self._calls += 1
         try:
-            if len(batch) == 1:
-                return [await self._post(batch[0])]
-            return list(await asyncio.gather(*(self._post(envelope) for envelope in batch)))
+            return await cell.post(envelope, here=True)
         finally:
             self._calls -= 1
 
-    async def accept(self, link_id: str, batch: list[tuple[object, ...]]) -> Parcel:
+    async def accept(self, link_id: str, batch: tuple[tuple[object, ...], ...]) -> Parcel:
         """Take in a batch of packed envelopes, in order, and return at once, with the answers that are ready."""
         box = self._box(link_id)
         box.open += len(batch)
@@ -84,7 +87,10 @@ class Deliveries:
                 box.answer(envelope, Reply(envelope.id, stale=True))
             else:
                 cell.take(envelope, box.answer)
-        await asyncio.sleep(0)  # what takes no time is answered by then
+        left = box.open + 1
+        while left > box.open > 0:  # while answers come at every turn of the loop, they are worth waiting for
+            left = box.open
+            await asyncio.sleep(0)
         return box.collect()
 
     async def replies(self, link_id: str) -> Parcel:
@@ -119,12 +125,7 @@ class Deliveries:
         box.seen_at = now
         return box
 
-    async def _post(self, envelope: Envelope) -> Reply:
-        cell = self._cells.get(envelope.to)
-        if cell is None:
-            return Reply(envelope.id, stale=True)
-        if not envelope.told:
-            return await cell.post(envelope)
+    def _post_told(self, cell: AgentCell, envelope: Envelope) -> Reply:
         refusal: list[Reply] = []
         is_taken = False
 

@@ -142,11 +142,11 @@ class Host:
             table.pop(name, None)
         return cell
 
-    async def deliver(self, batch: list[Envelope]) -> list[Reply]:
-        """Answer every envelope, each in its own time; the call returns when the last one is answered."""
-        return await self._deliveries.deliver(batch)
+    async def deliver(self, envelope: Envelope) -> Reply:
+        """See `Deliveries.deliver`."""
+        return await self._deliveries.deliver(envelope)
 
-    async def accept(self, link_id: str, batch: list[tuple[Any, ...]]) -> Parcel:
+    async def accept(self, link_id: str, batch: tuple[tuple[Any, ...], ...]) -> Parcel:
         """See `Deliveries.accept`."""
         return await self._deliveries.accept(link_id, batch)
 

@@ -9,14 +9,16 @@ from typing import Any, Unpack
 from dspex_agents.clock import Clock
 from dspex_agents.ids import IdSource
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter, DeadLetters
+from dspex_agents.messaging.lane import PATIENCE_S, Lane
 from dspex_agents.messaging.link import Link
 from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
 from dspex_agents.messaging.router import Manner, Router
-from dspex_agents.messaging.tells import Tells
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.port import Port, Route
 
 _PLAIN = Manner()
+_MOST_LANES = 1000
+_new = tuple.__new__  # half the time of calling the class, and this is done for every message
 
 
 class PostOffice:
@@ -30,8 +32,9 @@ class PostOffice:
         self._links: dict[str, Link] = {}
         self._resolving: dict[tuple[str, int | None], asyncio.Task[Route]] = {}
         self.letters = DeadLetters(ids)
-        self._redriven: dict[str, DeadLetter] = {}
-        self._tells = Tells(self, self._begun, self.add_dead_letter)
+        self.redriven: dict[str, DeadLetter] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._failures = 0
 
     async def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
         """See `AgentContext.ask`."""
@@ -40,7 +43,7 @@ class PostOffice:
             return await self._router.ask(to, body, sender=sender, **options)
         manner = Manner(**options) if options else _PLAIN
         now = self.clock.now()
-        reply = await self._ask_here(cell, self._router.envelope(to, body, sender, manner, now))
+        reply = await cell.post(self._router.envelope(to, body, sender, manner, now))
         if not reply.stale:
             if reply.error is not None:
                 raise reply.error
@@ -50,38 +53,50 @@ class PostOffice:
         options["timeout_s"] = manner.timeout_s - (self.clock.now() - now)
         return await self._router.ask(to, body, sender=sender, **options)
 
-    async def _ask_here(self, cell: AgentCell, envelope: Envelope) -> Reply:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def answer(_: Envelope, reply: Reply) -> None:
-            if not future.done():  # whoever asked may have gone
-                future.set_result(reply)
-
-        cell.take(envelope, answer)
-        if future.done():
-            await asyncio.sleep(0)  # an asker who is refused each time must not keep the loop to itself
-        return await future
-
     async def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
         """See `AgentContext.tell`."""
-        timeout_s, delay_s = options.get("timeout_s"), options.get("delay_s", 0.0)
-        has_place = await self._tells.place(to, timeout_s)
-        now = self.clock.now() if timeout_s is not None or delay_s > 0 else 0.0
-        envelope = Envelope(
-            to,
-            body,
-            self._router.new_id(),
-            None,
-            int(options.get("priority", Priority.NORMAL)),
-            deadline_at=None if timeout_s is None else now + timeout_s,
-            sender=sender,
-            not_before=now + delay_s if delay_s > 0 else None,
-            told=True,
-        )
-        if has_place:
-            await self._tells.send(envelope)
+        lane = self._lanes.get(to) or self._new_lane(to)
+        id_ = self._router.new_id()
+        if options:
+            envelope = self._told(Envelope(to, body, id_, sender=sender, told=True), options)
         else:
-            self.add_dead_letter(envelope, f"The way to agent {to!r} stayed congested: it takes messages too slowly.")
+            envelope = _new(Envelope, (to, body, id_, None, 1, False, None, None, sender, None, True))
+        if lane.places <= 0 or lane.senders:
+            patience_s = min(options.get("timeout_s") or PATIENCE_S, PATIENCE_S)
+            if not await lane.turn(patience_s):
+                self.add_dead_letter(envelope, f"No place on the way to agent {to!r} within {patience_s:g} s.")
+                return
+        failures = self._failures
+        lane.push(envelope)
+        if self._failures != failures:
+            await asyncio.sleep(0)  # a sender whom every message fails must not keep the loop to itself
+        elif to not in self.here and (route := self.routes.get(to)) is not None:
+            link = self.link_to(route.port)
+            while link.is_full:
+                await link.has_room()
+
+    def _told(self, envelope: Envelope, options: TellOptions) -> Envelope:
+        timeout_s, delay_s = options.get("timeout_s"), options.get("delay_s", 0.0)
+        now = self.clock.now()
+        return envelope._replace(
+            priority=int(options.get("priority", Priority.NORMAL)),
+            deadline_at=None if timeout_s is None else now + timeout_s,
+            not_before=now + delay_s if delay_s > 0 else None,
+        )
+
+    def _new_lane(self, to: str) -> Lane:
+        if len(self._lanes) >= _MOST_LANES:
+            self._lanes = {name: lane for name, lane in self._lanes.items() if not lane.is_idle}
+        lane = self._lanes[to] = Lane(to, self)
+        return lane
+
+    def settled(self, envelope: Envelope, failure: str | None) -> None:
+        """See `Mail.settled`."""
+        if failure is not None:
+            self._failures += 1
+            self.add_dead_letter(envelope, failure)
+        elif self.redriven:
+            self.redriven.pop(envelope.id, None)
 
     def lost(self, envelope: Envelope, reply: Reply) -> None:
         """Keep a message that was told from outside any host and came to nothing after it had been taken."""
@@ -90,7 +105,7 @@ class PostOffice:
 
     def add_dead_letter(self, envelope: Envelope, reason: str) -> None:
         """Keep a message that came to nothing."""
-        letter, now = self._redriven.pop(envelope.id, None), self.clock.now()
+        letter, now = self.redriven.pop(envelope.id, None), self.clock.now()
         if letter is not None:
             self.letters.put_back(letter, reason, now)
         else:
@@ -101,15 +116,16 @@ class PostOffice:
         """Send dead letters again; return how many."""
         letters = self.letters.redrive(which)
         for letter in letters:
-            id_ = self._router.new_id()
-            self._redriven[id_] = letter
-            sender, priority = letter.sender, letter.priority
-            self._tells.push(Envelope(letter.recipient, letter.message, id_, None, priority, sender=sender, told=True))
+            id_, to = self._router.new_id(), letter.recipient
+            self.redriven[id_] = letter
+            lane = self._lanes.get(to) or self._new_lane(to)
+            lane.push(Envelope(to, letter.message, id_, priority=letter.priority, sender=letter.sender, told=True))
         return len(letters)
 
     def close(self) -> None:
         """Drop everything without a word, as the death of this process would."""
-        self._tells.close()
+        for lane in self._lanes.values():
+            lane.close()
         for link in self._links.values():
             link.close()
         for resolving in self._resolving.values():
@@ -143,11 +159,7 @@ class PostOffice:
         if not task.cancelled():
             task.exception()  # those who asked may have gone
 
-    def _begun(self, envelope: Envelope) -> None:
-        if self._redriven:
-            self._redriven.pop(envelope.id, None)
-
     async def _carry(self, port: Port, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
         if method == "resolve":
             return await self.resolve(args[0], timeout_s, args[2])
-        return [await self.link_to(port).ask(args[0][0], timeout_s)]
+        return await self.link_to(port).ask(args[0], timeout_s)

@@ -136,11 +136,11 @@ class _HostActor(Host):
             self._root.call_blocking("host_hung", self.host_id, agent, where, timeout_s=_LAST_WORDS_S)
         _end_process()
 
-    async def deliver_packed(self, batch: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    async def deliver_packed(self, fields: list[Any]) -> list[Any]:
         """See `Host.deliver`."""
-        return list(map(tuple, await self.deliver([Envelope._make(fields) for fields in batch])))
+        return list(await self._deliveries.deliver(Envelope._make(fields)))
 
-    async def accept(self, link_id: str, batch: list[tuple[Any, ...]]) -> Any:
+    async def accept(self, link_id: str, batch: tuple[tuple[Any, ...], ...]) -> Any:
         """See `Host.accept`."""
         return _sendable(await super().accept(link_id, batch))
 
