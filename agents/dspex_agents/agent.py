@@ -58,7 +58,10 @@ class AgentStatus:
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """One node of a system's tree, for people and monitors. `pid` and `memory_bytes` are those of its process."""
+    """One node of a system's tree, for people and monitors. `pid` and `memory_bytes` are those of its process.
+
+    `dead_letters` of the top node is how many the hosts keep that answered in time.
+    """
 
     id: str
     kind: str
@@ -72,6 +75,7 @@ class TreeNode:
     children: tuple[TreeNode, ...] = ()
     node: str = ""
     strategy: str = ""
+    dead_letters: int = 0
 
     def agents(self) -> list[TreeNode]:
         """Return the leaves below, in order."""

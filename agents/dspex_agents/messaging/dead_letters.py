@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dspex_agents.errors import SpecError
 from dspex_agents.ids import IdSource
+from dspex_agents.messaging.preview import preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,11 @@ ALL_LETTERS = DeadLetterFilter()
 class DeadLetters:
     """At most `size` letters, oldest first. Pure: ids and times are passed in, sending again is the caller's.
 
-    Nothing goes unseen: a letter pushed out by a new one is returned and counted in `dropped`.
+    Nothing goes unseen: a letter pushed out by a new one is returned and counted in `dropped`. `on_kept` is called
+    after each letter that is kept.
     """
+
+    on_kept: Callable[[], None] | None = None
 
     def __init__(self, ids: IdSource, size: int = 1000) -> None:
         if size < 1:
@@ -94,6 +99,10 @@ class DeadLetters:
         found = tuple(letter for letter in self._letters.values() if which.matches(letter))
         return found if limit is None else found[:limit]
 
+    def previews(self, which: DeadLetterFilter = ALL_LETTERS, *, limit: int | None = None) -> tuple[DeadLetter, ...]:
+        """Return what `entries` does, with the start of its text in place of each message."""
+        return tuple(replace(letter, message=preview(letter.message)) for letter in self.entries(which, limit=limit))
+
     def redrive(self, which: DeadLetterFilter = ALL_LETTERS, *, limit: int | None = None) -> tuple[DeadLetter, ...]:
         """Take the letters meant out, to be sent again; each comes back by `put_back` if that fails too."""
         taken = self.entries(which, limit=limit)
@@ -112,4 +121,6 @@ class DeadLetters:
             self.dropped += 1
         self._letters[letter.id] = letter
         self._letters.move_to_end(letter.id)
+        if self.on_kept is not None:
+            self.on_kept()
         return loser

@@ -10,6 +10,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -23,6 +24,7 @@ from dspex_agents.messaging.refusals import travelling
 from dspex_agents.runtime.blocking_work import BlockingWork
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.deliveries import Deliveries
+from dspex_agents.runtime.letter_carrier import LetterCarrier
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.runtime.post_office import PostOffice
 from dspex_agents.runtime.reports import AgentExited, AgentStarted, HostReport, Pulse
@@ -33,6 +35,7 @@ from dspex_agents.supervision.registry import Query, Registration
 _T = TypeVar("_T")
 _LAST_WORDS_S = 5.0
 _ANSWERS_LEAVE_S = 0.5
+_LETTERS_LEAVE_S = 1.0
 _ROOT_TIMEOUT_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -66,13 +69,21 @@ class Host:
         self._numbers = itertools.count(1)
         self._exit_seen = Changes()
         self._guard: asyncio.Task[None] | None = None
+        self._carrier: LetterCarrier | None = None
 
-    async def attach(self, preload: Sequence[str] = ()) -> int:
-        """Import the modules, begin to watch the root, and return the process id. Called once by the factory."""
+    async def attach(self, preload: Sequence[str] = (), dead_letters: str | None = None) -> int:
+        """Import the modules, begin to watch the root, and return the process id. Called once by the factory.
+
+        Dead letters are handed on to the agent `dead_letters`, if one is named.
+        """
         for module in preload:
             importlib.import_module(module)
         if self._guard is None:
             self._guard = asyncio.get_running_loop().create_task(self._watch_root())
+            if dead_letters is not None:
+                ask = partial(self._post_office.ask, "")
+                self._carrier = LetterCarrier(self._post_office.letters, dead_letters, ask)
+                self._carrier.start()
         return os.getpid()
 
     async def start_agents(self, group: HostGroup, batch: Sequence[tuple[ChildSpec, int]]) -> list[AgentStarted]:
@@ -158,6 +169,10 @@ class Host:
         """Return messages that came to nothing here, oldest first, at most `limit`."""
         return self._post_office.letters.entries(which, limit=limit)
 
+    async def letter_previews(self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000) -> tuple[DeadLetter, ...]:
+        """Return what `dead_letters` does, with the start of its text in place of each message."""
+        return self._post_office.letters.previews(which, limit=limit)
+
     async def redrive(self, which: DeadLetterFilter = ALL_LETTERS) -> int:
         """Send dead letters again; return how many."""
         return self._post_office.redrive(which)
@@ -223,12 +238,16 @@ class Host:
         await self._stop_agents("shutdown")
         # every mailbox is answered by now: let the answers leave before the process ends
         await self._deliveries.emptied(_ANSWERS_LEAVE_S)
+        if self._carrier is not None:
+            await self._carrier.close(_LETTERS_LEAVE_S)
         self._blocking.close()
 
     def terminate(self) -> None:
         """Drop everything at once, as the death of the process would (the in-process runtime's `kill`)."""
         if self._guard is not None:
             self._guard.cancel()
+        if self._carrier is not None:
+            self._carrier.cancel()
         for cell in self._cells.values():
             cell.terminate()
         self._cells.clear()

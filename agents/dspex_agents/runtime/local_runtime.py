@@ -94,7 +94,7 @@ class LocalHosts:
         host = Host(order.id, self.root, clock=self._clock, ids=self._ids)
         port = LocalPort(order.id, host, asyncio.get_running_loop())
         self.ports[order.id] = port
-        await port.call("attach", order.preload)
+        await port.call("attach", order.preload, order.dead_letters)
         return port
 
     async def living_hosts(self) -> dict[str, Port]:

@@ -51,7 +51,7 @@ class HostOrder:
 
     `resources` must be free on its node; with `spread` any node will do, otherwise that of whoever started the system
     is preferred. The modules of `preload` are imported first. Its watchdog ends it after `hang_s` seconds of standing
-    still.
+    still. Its dead letters go to the agent `dead_letters`, if one is named.
     """
 
     id: str
@@ -59,6 +59,7 @@ class HostOrder:
     resources: Mapping[str, float] = field(default_factory=dict)
     spread: bool = False
     hang_s: float = 30.0
+    dead_letters: str | None = None
 
 
 class HostFactory(Protocol):

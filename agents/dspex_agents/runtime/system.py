@@ -11,7 +11,7 @@ from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.errors import OutcomeUnknownError, SystemStoppedError
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
-from dspex_agents.messaging.message import AskOptions, GetMailbox, GetStatus, Pause, Resume, WaitingMessage
+from dspex_agents.messaging.message import AskOptions, GetMailbox, GetStatus, Pause, Resume, TellOptions, WaitingMessage
 from dspex_agents.messaging.router import Router
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.supervision.child_spec import ChildSpec
@@ -46,6 +46,17 @@ class System:
     async def aask(self, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
         """Return agent `to`'s answer, awaited. Raises a MessageError that says what happened."""
         return await self._router.ask(to, body, **options)
+
+    def tell(self, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+        """Send a message, blocking this thread until it waits in the agent's mailbox. Raises what kept it out.
+
+        One that comes to nothing after that, such as one not handled within `timeout_s`, is a dead letter.
+        """
+        self._router.tell_blocking(to, body, **options)
+
+    async def atell(self, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+        """Send a message and return when it waits in the agent's mailbox; see `tell`."""
+        await self._router.tell(to, body, **options)
 
     def tree(self, timeout_s: float = 10.0) -> TreeNode:
         """Return the tree of supervisors and agents as of now. Raises SystemStoppedError when it is gone."""
@@ -105,6 +116,16 @@ class System:
     ) -> tuple[DeadLetter, ...]:
         """Return messages that were told but not taken, oldest first."""
         letters: tuple[DeadLetter, ...] = self._ask_root("dead_letters", timeout_s, which, limit)
+        return letters
+
+    def letter_previews(
+        self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000, timeout_s: float = 10.0
+    ) -> tuple[DeadLetter, ...]:
+        """Return what `dead_letters` does, with the start of its text in place of each message.
+
+        That can be shown where the message's class is not known.
+        """
+        letters: tuple[DeadLetter, ...] = self._ask_root("letter_previews", timeout_s, which, limit)
         return letters
 
     def redrive(self, which: DeadLetterFilter = ALL_LETTERS, timeout_s: float = 10.0) -> int:

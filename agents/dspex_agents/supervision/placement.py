@@ -253,6 +253,7 @@ class Placement:
             resources=group.resources if group else {},
             spread=group.spread if group else True,
             hang_s=self._system.hang_s,
+            dead_letters=self._system.dead_letters,
         )
         port = await self._factory.start_host(order)
         report: HostReport = await port.call("describe")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dspex_agents.agent import TreeNode
@@ -62,6 +62,7 @@ ROOT_METHODS = frozenset(
         "kill_child",
         "host_hung",
         "dead_letters",
+        "letter_previews",
         "redrive",
         "purge",
     }
@@ -156,7 +157,8 @@ class SystemRoot:
         """Return the whole tree with the figures each host gave in time; silent hosts show status only."""
         reports = await self._placement.ask_hosts("describe", timeout_s=_DESCRIBE_TIMEOUT_S)
         nested = {id_: supervisor.state for id_, supervisor in self._directory.supervisors.items()}
-        return tree_of(self._top.state, nested, figures_by_agent(reports.values()))
+        tree = tree_of(self._top.state, nested, figures_by_agent(reports.values()))
+        return replace(tree, dead_letters=sum(report.dead_letters for report in reports.values()))
 
     async def find(self, query: Query) -> tuple[Registration, ...]:
         """Return the running agents that fit, least loaded first."""
@@ -168,7 +170,14 @@ class SystemRoot:
 
     async def dead_letters(self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000) -> tuple[DeadLetter, ...]:
         """Return the dead letters of all hosts, oldest first."""
-        kept = await self._placement.ask_hosts("dead_letters", which, limit, timeout_s=_DESCRIBE_TIMEOUT_S)
+        return await self._letters("dead_letters", which, limit)
+
+    async def letter_previews(self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000) -> tuple[DeadLetter, ...]:
+        """Return what `dead_letters` does, with the start of its text in place of each message."""
+        return await self._letters("letter_previews", which, limit)
+
+    async def _letters(self, method: str, which: DeadLetterFilter, limit: int) -> tuple[DeadLetter, ...]:
+        kept = await self._placement.ask_hosts(method, which, limit, timeout_s=_DESCRIBE_TIMEOUT_S)
         letters = (letter for letters in kept.values() for letter in letters)
         return tuple(sorted(letters, key=lambda letter: letter.first_failure_at)[:limit])
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dspex_agents.errors import SpecError
 from dspex_agents.supervision.child_spec import ChildSpec, HostGroup, SupervisorSpec, check_id, check_unique
 
+_MOST_LISTED = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSpec:
@@ -19,6 +21,9 @@ class SystemSpec:
     Every `heartbeat_s` seconds the root hears from each host's event loop. A host whose loop has stood still for
     `hang_s` is ended, with its agents restarted elsewhere; the agent that blocked it gets a process of its own from
     then on. `partition` is the tenant whose system this is.
+
+    `dead_letters` is the `DeadLetterAgent` of this system that the hosts hand their dead letters on to; without one
+    they die with the process of their host.
     """
 
     name: str
@@ -30,6 +35,7 @@ class SystemSpec:
     heartbeat_s: float = 1.0
     hang_s: float = 30.0
     partition: str = ""
+    dead_letters: str | None = None
 
     def __post_init__(self) -> None:
         check_id(self.name)
@@ -39,6 +45,12 @@ class SystemSpec:
             raise SpecError(
                 f"system {self.name!r}: heartbeat_s must be above 0 and below hang_s, "
                 f"got {self.heartbeat_s} and {self.hang_s}."
+            )
+        agents = [agent.id for agent in self.supervisor.agents()]
+        if self.dead_letters is not None and self.dead_letters not in agents:
+            raise SpecError(
+                f"system {self.name!r}: dead_letters must be one of its agents ({', '.join(agents[:_MOST_LISTED])}), "
+                f"got {self.dead_letters!r}."
             )
         check_unique((group.name for group in self.hosts), f"system {self.name!r}, hosts")
 

@@ -58,7 +58,7 @@ class RayHosts:
         handle = ray.remote(_HostActor).options(**options).remote(order.id, root, self._search_path, order.hang_s)
         port = RayPort(self._prefix + order.id, handle)
         try:
-            await port.call("attach", order.preload, timeout_s=_ATTACH_WITHIN_S)
+            await port.call("attach", order.preload, order.dead_letters, timeout_s=_ATTACH_WITHIN_S)
         except TimeoutError:
             port.kill()
             wanted = ", ".join(f"{name} {amount:g}" for name, amount in order.resources.items()) or "a process"
@@ -122,10 +122,10 @@ class _HostActor(Host):
         self._unattached.daemon = True
         self._unattached.start()
 
-    async def attach(self, preload: Sequence[str] = ()) -> int:
+    async def attach(self, preload: Sequence[str] = (), dead_letters: str | None = None) -> int:
         """See `Host.attach`."""
         self._unattached.cancel()
-        pid = await super().attach(preload)
+        pid = await super().attach(preload, dead_letters)
         frames = AgentCell._run.__code__  # noqa: SLF001 - its frame surrounds whatever an agent does
         Watchdog(self._hang_s, time.monotonic, frames, _name_in, self._hung).start()
         return pid
