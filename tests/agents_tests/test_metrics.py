@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from sample_agents import Echo
 from dspex_agents import ChildSpec, ManualClock, SupervisorSpec, SystemSpec, SystemStoppedError, start_local_system
 from dspex_agents.agent import AgentStatus, TreeNode
 from dspex_agents.errors import AgentFailedError
-from dspex_agents.messaging.dead_letters import DeadLetter
 from dspex_agents.metrics.collector import SystemCollector
 from dspex_agents.metrics.exposition import exposition, served
 from dspex_agents.metrics.figures import SystemFigures, host_group
@@ -53,7 +52,6 @@ class Scripted:
     """A system whose trees are given."""
 
     trees: list[TreeNode | Exception]
-    letters: int | Exception = 0
     name: str = "shop"
     asked: list[float] = field(default_factory=list)
 
@@ -63,11 +61,6 @@ class Scripted:
         if isinstance(shown, Exception):
             raise shown
         return shown
-
-    def dead_letters(self, *_: Any, **__: Any) -> tuple[DeadLetter, ...]:
-        if isinstance(self.letters, Exception):
-            raise self.letters
-        return (DeadLetter("l", "a", None, "full", 1, 0.0, 0.0),) * self.letters
 
 
 def scrape(collector: SystemCollector) -> dict[str, dict[frozenset[str], float]]:
@@ -243,12 +236,9 @@ def test_a_failing_scrape_shows_down_and_nothing_else_and_the_next_one_goes_on(
     assert handled(collector) == 7
 
 
-def test_letters_that_cannot_be_counted_do_not_make_the_system_look_down(caplog: pytest.LogCaptureFixture) -> None:
-    values = scrape(SystemCollector(Scripted([top(agent("a"))], letters=ImportError("no module shop"))))
-    assert values["dspex_up"] == {frozenset({"shop"}): 1}
-    assert "dspex_dead_letters" not in values
-    assert "no module shop" in caplog.text
-    assert scrape(SystemCollector(Scripted([top()], letters=3)))["dspex_dead_letters"] == {frozenset({"shop"}): 3}
+def test_dead_letters_are_those_that_the_top_of_the_tree_tells_of() -> None:
+    tree = replace(top(agent("a"), top(id_="nested")), dead_letters=3)
+    assert scrape(SystemCollector(Scripted([tree])))["dspex_dead_letters"] == {frozenset({"shop"}): 3}
 
 
 def test_registering_a_collector_asks_no_system() -> None:
@@ -257,7 +247,7 @@ def test_registering_a_collector_asks_no_system() -> None:
     assert not system.asked
 
 
-def test_the_duration_is_what_the_system_took_and_the_letters_get_what_is_left() -> None:
+def test_the_duration_is_what_the_system_took() -> None:
     clock = ManualClock()
 
     class Slow(Scripted):
@@ -265,15 +255,10 @@ def test_the_duration_is_what_the_system_took_and_the_letters_get_what_is_left()
             clock.advance(3.0)
             return super().tree(timeout_s)
 
-        def dead_letters(self, *args: Any, **options: Any) -> tuple[DeadLetter, ...]:
-            self.asked.append(args[2])
-            clock.advance(0.5)
-            return ()
-
     system = Slow([top()])
     values = scrape(SystemCollector(system, timeout_s=5.0, clock=clock))
-    assert values["dspex_scrape_duration_seconds"] == {frozenset({"shop"}): 3.5}
-    assert system.asked == [5.0, 2.0]
+    assert values["dspex_scrape_duration_seconds"] == {frozenset({"shop"}): 3.0}
+    assert system.asked == [5.0]
 
 
 def test_looks_of_several_threads_never_overlap_so_that_none_is_counted_out_of_order() -> None:

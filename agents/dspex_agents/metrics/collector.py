@@ -12,13 +12,10 @@ from prometheus_client.registry import Collector
 
 from dspex_agents.agent import TreeNode
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.metrics.figures import SystemFigures, Values
 from dspex_agents.metrics.table import METRICS
 
 _log = logging.getLogger(__name__)
-_LETTERS = 10_000
-_LEAST_S = 0.1
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
@@ -30,12 +27,6 @@ class Watched(Protocol):
 
     def tree(self, timeout_s: float) -> TreeNode:
         """Return the tree as of now."""
-        ...
-
-    def dead_letters(
-        self, which: DeadLetterFilter = ALL_LETTERS, limit: int = 1000, timeout_s: float = 10.0
-    ) -> tuple[DeadLetter, ...]:
-        """Return the messages that came to nothing."""
         ...
 
 
@@ -61,26 +52,18 @@ class SystemCollector(Collector):
             return _families([self._scrape(system, figures) for system, figures in self._watched])
 
     def _scrape(self, system: Watched, figures: SystemFigures) -> Values:
-        deadline = self._clock.monotonic() + self._timeout_s
+        began_at = self._clock.monotonic()
         try:
-            values = figures.observe(system.tree(self._timeout_s))
+            tree = system.tree(self._timeout_s)
+            values = figures.observe(tree)
         except Exception as error:  # noqa: BLE001 - the boundary to Prometheus: a system that is down is a value
             _log.warning("system %r did not tell its figures: %s: %s", system.name, type(error).__name__, error)
             values = {"dspex_up": {(system.name,): 0.0}}
         else:
             values["dspex_up"] = {(system.name,): 1.0}
-            values["dspex_dead_letters"] = self._letters(system, deadline)
-        took_s = self._clock.monotonic() - deadline + self._timeout_s
-        values["dspex_scrape_duration_seconds"] = {(system.name,): took_s}
+            values["dspex_dead_letters"] = {(system.name,): float(tree.dead_letters)}
+        values["dspex_scrape_duration_seconds"] = {(system.name,): self._clock.monotonic() - began_at}
         return values
-
-    def _letters(self, system: Watched, deadline: float) -> dict[tuple[str, ...], float]:
-        left_s = max(_LEAST_S, deadline - self._clock.monotonic())
-        try:
-            return {(system.name,): len(system.dead_letters(ALL_LETTERS, _LETTERS, left_s))}
-        except Exception as error:  # noqa: BLE001 - likewise; a letter whose class is not known here cannot be unpacked
-            _log.warning("dead letters of %r cannot be counted: %s: %s", system.name, type(error).__name__, error)
-            return {}
 
 
 def _families(scraped: list[Values]) -> list[Family]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +16,9 @@ from dspex_ray.cli.agents.shown import show
 from dspex_ray.cli.agents.systems import chosen_system
 from dspex_ray.cli.options import Debug, Json, RunningAddress
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.errors import ClusterError, UsageError
+from dspex_ray.errors import UsageError
 
-_PREVIEW = 200
+_LONGEST = 200
 
 
 def dead_letters(
@@ -54,28 +52,11 @@ def dead_letters(
         elif purge:
             _report("purged", "Thrown away", found.purge(which), as_json=json)
         else:
-            with _unpacked_here():
-                letters = found.dead_letters(which, limit)
-            _show(letters, as_json=json)
-
-
-@contextmanager
-def _unpacked_here() -> Iterator[None]:
-    """Turn Ray's error that an object cannot be unpacked into one of ours; a letter holds the message itself."""
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith("ray."):
-            raise
-        why = str(error).strip().rsplit("\n", 1)[-1]
-        raise ClusterError(
-            f"The letters cannot be shown, because a message is of a class that is not known here ({why}). Run the "
-            "command in the folder of the program; --redrive and --purge work anywhere."
-        ) from error
+            _show(found.letter_previews(which, limit), as_json=json)
 
 
 def letter_json(letter: DeadLetter) -> dict[str, Any]:
-    """Return the letter as JSON values; of the message the start of its text."""
+    """Return the letter, whose message is a preview, as JSON values."""
     return {
         "id": letter.id,
         "sender": letter.sender,
@@ -84,7 +65,7 @@ def letter_json(letter: DeadLetter) -> dict[str, Any]:
         "attempts": letter.attempts,
         "first_failure_at": letter.first_failure_at,
         "last_failure_at": letter.last_failure_at,
-        "message": repr(letter.message)[:_PREVIEW],
+        "message": letter.message,
     }
 
 
@@ -106,6 +87,6 @@ def _show(letters: tuple[DeadLetter, ...], *, as_json: bool) -> None:
     for letter in letters:
         times = (moment(letter.first_failure_at), moment(letter.last_failure_at))
         names = (letter.id, letter.sender, letter.recipient)
-        texts = (*names, letter.reason, str(letter.attempts), *times, repr(letter.message))
-        table.add_row(*(Text(text[:_PREVIEW]) for text in texts))
+        texts = (*names, letter.reason, str(letter.attempts), *times, letter.message)
+        table.add_row(*(Text(text[:_LONGEST]) for text in texts))
     show(table)

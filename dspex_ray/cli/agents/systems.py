@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 import typer
@@ -52,8 +50,6 @@ def running_systems(context: typer.Context, address: str | None) -> Iterator[Sys
         passed_in: Systems = context.obj
         yield passed_in
         return
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # as when a program is run: messages may be of its classes
     with cluster(address, may_start=False):
         yield ClusterSystems()
 
