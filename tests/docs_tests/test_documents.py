@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -30,16 +31,23 @@ def test_every_relative_link_leads_to_a_file(document: Path) -> None:
     assert not missing
 
 
+def found(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that these words lead to, through its groups, and the words left over."""
+    command: Any = get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_dspex_command_and_option_in_a_document_exists(document: Path) -> None:
-    commands = dict(get_command(app).commands)  # type: ignore[attr-defined]
     for line in "\n".join(blocks(document.read_text(encoding="utf-8"), "sh")).splitlines():
         if "dspex " not in line:
             continue
-        words = shlex.split(line[line.index("dspex ") :].partition("#")[0])
-        assert words[1] in commands or words[1].startswith("--"), line
-        known = {option for parameter in commands.get(words[1], app).params for option in parameter.opts}
-        assert not [word for word in words[2:] if word.startswith("--") and word not in known], line
+        command, words = found(shlex.split(line[line.index("dspex ") :].partition("#")[0])[1:])
+        assert not hasattr(command, "commands") or not words or words[0].startswith("--"), line
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert not [word for word in words if word.startswith("--") and word not in known], line
 
 
 def test_make_targets_named_in_the_readme_exist() -> None:
