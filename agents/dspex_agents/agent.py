@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, Unpack
 
@@ -87,11 +87,11 @@ class Hosting(Protocol):
 
     clock: Clock
 
-    async def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:
+    def ask(self, sender: str, to: str, body: Any, **options: Unpack[AskOptions]) -> Coroutine[Any, Any, Any]:
         """See `AgentContext.ask`."""
         ...
 
-    async def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> None:
+    def tell(self, sender: str, to: str, body: Any, **options: Unpack[TellOptions]) -> Coroutine[Any, Any, None]:
         """See `AgentContext.tell`."""
         ...
 
