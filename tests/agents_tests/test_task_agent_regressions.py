@@ -445,7 +445,7 @@ def test_progress_goes_by_the_id_of_the_message_where_the_deliverer_names_it() -
     agent.context = LoneHost(ManualClock()).context("t")
 
     async def deliver() -> Any:
-        in_hand.set(InHand(Envelope("t", 1, "m-7"), None, 0.0))
+        in_hand.set(InHand(Envelope("t", 1, "m-7"), 0.0))
         return await agent.on_message(1)
 
     assert asyncio.run(deliver()) == 0.5

@@ -9,15 +9,16 @@ from dspex_agents.messaging.message import Envelope
 
 
 class InHand:
-    """One message being handled. `marked_at` is when it began or last showed progress, in monotonic seconds.
+    """One message being handled, by `task` once that has begun. Times are monotonic seconds.
 
-    `ended` says why it was cut short, if it was.
+    `marked_at` is when it began or last showed progress; `ended` says why it was cut short, if it was.
     """
 
     __slots__ = ("began_at", "ended", "envelope", "marked_at", "task")
 
-    def __init__(self, envelope: Envelope, task: asyncio.Task[None] | None, now: float) -> None:
-        self.envelope, self.task = envelope, task
+    def __init__(self, envelope: Envelope, now: float) -> None:
+        self.envelope = envelope
+        self.task: asyncio.Task[None] | None = None
         self.began_at = self.marked_at = now
         self.ended = ""
 

@@ -152,8 +152,11 @@ class Lane:
 
     def _settle(self, envelope: Envelope, reply: Reply) -> None:
         self._out -= 1
+        if reply.stale:
+            self._note_gone(envelope)
         if reply.stale and reply.error is None:
-            self._come_back(envelope)
+            self._returned.append(envelope._replace(epoch=None))
+            self._is_held = True
         else:
             if envelope.not_before is None:
                 self.places += 1
@@ -164,12 +167,10 @@ class Lane:
         if self.senders and self.places >= _ENOUGH:
             self._wake()
 
-    def _come_back(self, envelope: Envelope) -> None:
+    def _note_gone(self, envelope: Envelope) -> None:
         here = self._here.get(self.to)
         epoch = envelope.epoch or (0 if here is None else here.epoch)
         self._gone = max(self._gone or 0, epoch)
-        self._returned.append(envelope._replace(epoch=None))
-        self._is_held = True
 
     def _wake(self) -> None:
         while self.senders:

@@ -94,16 +94,18 @@ class Link:
 
     async def _fly(self) -> None:
         """Send batch after batch while there is something to send."""
-        while self._waiting and not self.is_lost:
-            batch = [self._waiting.popleft() for _ in range(min(_MOST_IN_BATCH, len(self._waiting)))]
-            try:
-                await self._send_off(batch)
-            except _LOST as error:
-                self._lose(error)
-            while self._room:
-                if not (future := self._room.popleft()).done():
-                    future.set_result(None)
-        self._flight = None
+        try:
+            while self._waiting and not self.is_lost:
+                batch = [self._waiting.popleft() for _ in range(min(_MOST_IN_BATCH, len(self._waiting)))]
+                try:
+                    await self._send_off(batch)
+                except _LOST as error:
+                    self._lose(error)
+                while self._room:
+                    if not (future := self._room.popleft()).done():
+                        future.set_result(None)
+        finally:
+            self._flight = None
         if self._outstanding and self._poll is None and not self.is_lost:
             self._poll = asyncio.get_running_loop().create_task(self._fetch())
 
@@ -125,12 +127,14 @@ class Link:
 
     async def _fetch(self) -> None:
         """Fetch later answers while there is something outstanding that no flight brings."""
-        while self._outstanding and self._flight is None and not self.is_lost:
-            try:
-                self._unpack(await self.port.call("replies", self._id, timeout_s=_CALL_S))
-            except _LOST as error:
-                self._lose(error)
-        self._poll = None
+        try:
+            while self._outstanding and self._flight is None and not self.is_lost:
+                try:
+                    self._unpack(await self.port.call("replies", self._id, timeout_s=_CALL_S))
+                except _LOST as error:
+                    self._lose(error)
+        finally:
+            self._poll = None
 
     def _unpack(self, parcel: Parcel) -> None:
         outstanding = self._outstanding

@@ -12,36 +12,31 @@ _MOST = 1024
 class RememberedKeys:
     """The keys that are being handled, and the answers of the last 1024. Pure."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_answered", "_open")
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Reply | list[tuple[Envelope, Answer]]] = OrderedDict()
+        self._open: dict[str, list[tuple[Envelope, Answer]]] = {}
+        self._answered: OrderedDict[str, Reply] = OrderedDict()
 
     def is_repeated(self, key: str, envelope: Envelope, answer: Answer) -> bool:
         """Say whether a message of this key came before; then this one is answered as that one was or will be."""
-        known = self._known.get(key)
-        if known is None:
-            self._known[key] = []
-            self._trim()
-            return False
-        if isinstance(known, Reply):
-            answer(envelope, known._replace(id=envelope.id))
+        if (reply := self._answered.get(key)) is not None:
+            answer(envelope, reply._replace(id=envelope.id))
+        elif (others := self._open.get(key)) is not None:
+            others.append((envelope, answer))
         else:
-            known.append((envelope, answer))
+            self._open[key] = []
+            return False
         return True
 
     def settle(self, key: str, reply: Reply, *, handled: bool) -> None:
         """Answer those that came meanwhile. Where nothing was handled, the key is free again."""
-        waiting = self._known.get(key)
-        if not isinstance(waiting, list):
+        others = self._open.pop(key, None)
+        if others is None:
             return
         if handled:
-            self._known[key] = reply
-        else:
-            del self._known[key]
-        for envelope, answer in waiting:
+            self._answered[key] = reply
+            if len(self._answered) > _MOST:
+                self._answered.popitem(last=False)
+        for envelope, answer in others:
             answer(envelope, reply._replace(id=envelope.id))
-
-    def _trim(self) -> None:
-        while len(self._known) > _MOST and isinstance(next(iter(self._known.values())), Reply):
-            self._known.popitem(last=False)

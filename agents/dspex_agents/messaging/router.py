@@ -132,7 +132,7 @@ class Router:
         while True:
             left = deadline - self._clock.now()
             if left <= 0:
-                raise _overdue(to, manner.timeout_s, unknown)
+                raise overdue(to, manner.timeout_s, unknown)
             if (route := (yield from self._route(to, left, gone_epoch))) is None:
                 continue
             try:
@@ -147,7 +147,7 @@ class Router:
                     raise unknown from None
                 continue
             except TimeoutError:
-                raise _overdue(to, manner.timeout_s, unknown) from None
+                raise overdue(to, manner.timeout_s, unknown) from None
             except AgentSystemError:
                 raise
             except Exception as error:
@@ -196,6 +196,7 @@ def cannot_travel(to: str, error: Exception) -> AgentFailedError:
     return AgentFailedError(f"The message to agent {to!r}, or its answer, cannot travel: {kind}: {text}", kind, text)
 
 
-def _overdue(to: str, timeout_s: float, unknown: MessageError | None) -> MessageError:
+def overdue(to: str, timeout_s: float, unknown: MessageError | None = None) -> MessageError:
+    """Return the error of a question whose time is over; `unknown` tells of an earlier try."""
     story = f" {unknown}" if unknown else ""
     return DeadlineExceededError(f"No answer from agent {to!r} within {timeout_s:g} s.{story}")

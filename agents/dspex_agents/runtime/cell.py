@@ -114,9 +114,8 @@ class AgentCell:
                 future.set_result(reply)
 
         if here and self._is_free(envelope) and not self._is_repeated(envelope, answer):
-            self._slots += 1
             self._expect(envelope, answer)
-            await self._run(envelope, only=True)
+            await self._run(self._take_up(envelope), only=True)
             return await future
         self.take(envelope, answer)
         if future.done():
@@ -150,9 +149,14 @@ class AgentCell:
     def _pump(self) -> None:
         """Start as many slots as there is work for."""
         while self._slots < self.agent.concurrency and (envelope := self._next()) is not None:
-            self._slots += 1
+            work = self._take_up(envelope)
             # an empty context: nothing of whoever happens to send may reach into the agent
-            asyncio.get_running_loop().create_task(self._run(envelope), context=Context())
+            asyncio.get_running_loop().create_task(self._run(work), context=Context())
+
+    def _take_up(self, envelope: Envelope) -> InHand:
+        self._slots += 1
+        work = self._running[envelope.id] = InHand(envelope, self._clock.monotonic())
+        return work
 
     def _next(self) -> Envelope | None:
         """Take out the next message that is still wanted."""
@@ -168,17 +172,19 @@ class AgentCell:
             self._alarm.set(due)
         return None
 
-    async def _run(self, envelope: Envelope | None, *, only: bool = False) -> None:
+    async def _run(self, work: InHand, *, only: bool = False) -> None:
         """Be one slot: handle message after message while there are any, or this one only.
 
         Its frame surrounds whatever the agent does: the watchdog looks for it.
         """
         task, monotonic = asyncio.current_task(), self._clock.monotonic
-        now = turn = monotonic()
-        left = _TURN_MESSAGES
+        turn, left = monotonic(), _TURN_MESSAGES
         try:
-            while envelope is not None and self._stopped is None:
-                work = self._running[envelope.id] = InHand(envelope, task, now)
+            while True:
+                envelope, work.task = work.envelope, task
+                if work.ended or self._stopped is not None:
+                    self._drop(work)
+                    break
                 in_hand.set(work)
                 value, error = None, None
                 if envelope.told:
@@ -193,19 +199,24 @@ class AgentCell:
                 if not envelope.told:
                     self._settle(envelope, Reply(envelope.id, value, error), handled=True)
                 if only:
-                    return
+                    break
                 left -= 1
                 if not left or now - turn > _TURN_S:
                     await asyncio.sleep(0)
                     now = turn = monotonic()
                     left = _TURN_MESSAGES
-                envelope = self._next()
-            if envelope is not None:
-                self._refuse_with(envelope, refusals.not_handled(self.name, self._stopped))
+                if (following := self._next()) is None:
+                    break
+                work = self._running[following.id] = InHand(following, now)
         finally:
             self._slots -= 1
-            if only:
-                self._pump()
+        self._pump()
+
+    def _drop(self, work: InHand) -> None:
+        """Give up a message that was cut short before it began."""
+        self._running.pop(work.envelope.id, None)
+        stopped = refusals.not_handled(self.name, self._stopped)
+        self._refuse_with(work.envelope, refusals.cancelled(self.name) if self._stopped is None else stopped)
 
     def _done_with(self, work: InHand, now: float) -> None:
         self._running.pop(work.envelope.id, None)
@@ -278,8 +289,9 @@ class AgentCell:
         """End at once: no hook runs; what waits is answered as not handled, what runs as of unknown outcome."""
         self._stopped = reason
         for work in list(self._running.values()):
-            error = refusals.perhaps_handled(self.name, reason)
-            self._settle(work.envelope, Reply(work.envelope.id, error=error, stale=True), handled=True)
+            if work.task is not None:
+                error = refusals.perhaps_handled(self.name, reason)
+                self._settle(work.envelope, Reply(work.envelope.id, error=error, stale=True), handled=True)
         self._halt(_ABORTED)
         self._turn_away()
 

@@ -11,6 +11,7 @@ from dspex_agents.runtime.cell import AgentCell
 
 _POLL_S = 10.0
 _ABANDONED_S = 60.0
+_TURNS = 4
 
 
 class _ReplyBox:
@@ -63,6 +64,7 @@ class Deliveries:
         self._cells, self._clock, self._on_lost = cells, clock, on_lost
         self._boxes: dict[str, _ReplyBox] = {}
         self._calls = 0
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def deliver(self, envelope: Envelope) -> Reply:
         """Answer one envelope, a told one as soon as it waits in the mailbox."""
@@ -87,10 +89,11 @@ class Deliveries:
                 box.answer(envelope, Reply(envelope.id, stale=True))
             else:
                 cell.take(envelope, box.answer)
-        left = box.open + 1
-        while left > box.open > 0:  # while answers come at every turn of the loop, they are worth waiting for
-            left = box.open
-            await asyncio.sleep(0)
+        for _ in range(_TURNS):
+            before = box.open
+            await asyncio.sleep(0)  # what takes no time is answered by the next turn of the loop
+            if not box.open or box.open == before:
+                break
         return box.collect()
 
     async def replies(self, link_id: str) -> Parcel:
@@ -115,15 +118,21 @@ class Deliveries:
         return bool(self._calls) or any(map(len, self._boxes.values()))
 
     def _box(self, link_id: str) -> _ReplyBox:
-        now = self._clock.monotonic()
         box = self._boxes.get(link_id)
         if box is None:
-            for id_, other in list(self._boxes.items()):
-                if not other.calls and now - other.seen_at > _ABANDONED_S:
-                    del self._boxes[id_]
             box = self._boxes[link_id] = _ReplyBox()
-        box.seen_at = now
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_ABANDONED_S, self._drop_abandoned)
+        box.seen_at = self._clock.monotonic()
         return box
+
+    def _drop_abandoned(self) -> None:
+        """Drop the boxes from which nobody fetches any more: their senders are gone, or have no more to send."""
+        limit = self._clock.monotonic() - _ABANDONED_S
+        self._boxes = {id_: box for id_, box in self._boxes.items() if box.calls or box.seen_at > limit}
+        self._sweep = None
+        if self._boxes:
+            self._sweep = asyncio.get_running_loop().call_later(_ABANDONED_S, self._drop_abandoned)
 
     def _post_told(self, cell: AgentCell, envelope: Envelope) -> Reply:
         refusal: list[Reply] = []

@@ -12,7 +12,7 @@ from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLet
 from dspex_agents.messaging.lane import PATIENCE_S, Lane
 from dspex_agents.messaging.link import Link
 from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
-from dspex_agents.messaging.router import Manner, Router
+from dspex_agents.messaging.router import GRACE_S, Manner, Router, overdue
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.port import Port, Route
 
@@ -43,7 +43,15 @@ class PostOffice:
             return await self._router.ask(to, body, sender=sender, **options)
         manner = Manner(**options) if options else _PLAIN
         now = self.clock.now()
-        reply = await cell.post(self._router.envelope(to, body, sender, manner, now))
+        envelope = self._router.envelope(to, body, sender, manner, now)
+        if envelope.control or envelope.key is not None:  # what others wait for has no end of its own
+            try:
+                async with asyncio.timeout(manner.timeout_s + GRACE_S):
+                    reply = await cell.post(envelope)
+            except TimeoutError:
+                raise overdue(to, manner.timeout_s) from None
+        else:
+            reply = await cell.post(envelope)
         if not reply.stale:
             if reply.error is not None:
                 raise reply.error
