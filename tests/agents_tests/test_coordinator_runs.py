@@ -148,7 +148,6 @@ class TestControl:
             with pytest.raises(UnknownRunError, match=r"No run 'r' is under way here.*It has ended: cancelled"):
                 system.ask("coord", PauseRun("r"), control=True)
 
-    @pytest.mark.xfail(strict=True, reason="an agent does not take the key of a message in Cancel yet, only its id")
     def test_what_members_work_on_for_a_cancelled_run_is_stopped_there(self, wait: Any) -> None:
         with started() as system:
             system.ask("coord", StartPlan(SumOfSquares, {"n": 9}, "r"))

@@ -97,8 +97,8 @@ class Mailbox:
         return min((e.deadline_at for e in self._all() if e.deadline_at is not None), default=None)
 
     def remove(self, message_id: str) -> Envelope | None:
-        """Take out the envelope of this id, or return None when it does not wait here."""
-        found = next((envelope for envelope in self._all() if envelope.id == message_id), None)
+        """Take out the envelope of this id or key, or return None when it does not wait here."""
+        found = next((envelope for envelope in self._all() if message_id in (envelope.id, envelope.key)), None)
         if found is not None:
             self._take_out([found])
         return found

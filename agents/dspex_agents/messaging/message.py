@@ -110,7 +110,7 @@ class GetStatus:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Control: end the message of this id, waiting or running; its asker gets an error."""
+    """Control: end the message of this id or key, waiting or running; its asker gets an error."""
 
     message_id: str
 
