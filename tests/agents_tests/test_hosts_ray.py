@@ -12,11 +12,16 @@ from children_contract import settled
 from hanging_agents import Blocks, Light, Locked
 from runtime_contract import echo, spec_of
 
-from dspex_agents import ChildSpec, ClusterTooSmallError, SpecError, SupervisorSpec, SystemSpec
+from dspex_agents import ChildSpec, ClusterTooSmallError, SpecError, SupervisorSpec, System, SystemSpec
 from dspex_agents.errors import MessageError
 from dspex_agents.runtime.ray_runtime import start_ray_system
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+def block(system: System) -> None:
+    with pytest.raises(MessageError):
+        system.ask("blocker", "block")
 
 
 @pytest.mark.chaos
@@ -36,7 +41,7 @@ def test_an_agent_that_blocks_its_host_is_named_and_moved_out_and_its_host_mates
         assert mate.last_reason == "killed: 'blocker' hung its host"
         assert blocker.host != mate.host
         started = time.monotonic()
-        threading.Thread(target=lambda: pytest.raises(MessageError, system.ask, "blocker", "block"), daemon=True).start()
+        threading.Thread(target=block, args=(system,), daemon=True).start()
         for number in range(20):
             assert system.ask("mate", number, timeout_s=5) == number
         assert time.monotonic() - started < 5
