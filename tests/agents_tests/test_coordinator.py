@@ -202,6 +202,7 @@ def test_progress_is_that_of_the_plan(kind: type[Counted], wait: Any) -> None:
         answers: list[Any] = []
         asker = in_thread(system, RunPlan("r", kind, {"n": 3}), answers)
         wait(lambda: system.status("coord").details["runs"] == {"r": "coord:r"})
+        wait(lambda: bool(system.find(capabilities=frozenset({"run-of:coord"}))))  # it is listed before it is up
         wait(lambda: system.status("coord:r").details["progress"] == {"done": 0, "of": 3})
         assert system.ask("coord", GetProgress("r"), control=True) == {"done": 0, "of": 3}
         Held.gate.set()

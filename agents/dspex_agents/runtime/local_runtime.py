@@ -64,10 +64,10 @@ class LocalPort:
         if self._death.done():
             raise PortDiedError(self._address)
         work = self._loop.create_task(getattr(self._target, method)(*args))
+        work.add_done_callback(_forget)  # like a remote call: it goes on though nobody may wait for it any more
         await asyncio.wait((work, self._death), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if work.done() and not work.cancelled():
             return work.result()
-        work.add_done_callback(_forget)  # like a remote call: nobody waits for it any more, but it goes on
         if self._death.done():
             work.cancel()
             raise PortDiedError(self._address)
