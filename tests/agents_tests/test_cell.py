@@ -157,6 +157,21 @@ def test_so_many_messages_are_in_hand_at_once_as_the_agent_allows() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3, 1000])
+def test_messages_are_begun_in_order_however_many_are_in_hand_at_once(concurrency: int) -> None:
+    async def scenario() -> None:
+        rig = Rig(Gated(concurrency=concurrency))
+        for n in range(900):
+            rig.tell(n)
+            if n % 50 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: len(rig.agent.begun) == 900)
+        assert rig.agent.begun == list(range(900))
+        assert (rig.cell.status().in_flight, rig.cell._slots) == (0, 0)
+
+    run(scenario)
+
+
 def test_an_agent_that_never_waits_gives_its_host_mates_their_turn() -> None:
     async def scenario() -> None:
         busy, mate = Rig(), Rig()
