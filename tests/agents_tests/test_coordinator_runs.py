@@ -66,7 +66,7 @@ class TestStarting:
             assert "in a circle: " in status(system, "r").reason
             with pytest.raises(AgentFailedError, match="in a circle: ") as caught:
                 system.ask("coord", RunPlan("r", TaskWorkflow, {"id": "w", "tasks": CIRCLE}))
-            wait(lambda: heard(system).count("workflow_failed") == 2)
+            wait(lambda: "workflow_failed" in heard(system))  # once or twice: the second may have joined the first
         assert isinstance(caught.value.cause, SpecError)
 
     def test_a_run_asked_for_again_and_again_is_a_new_one_each_time(self) -> None:
