@@ -153,7 +153,7 @@ class TestControl:
             system.ask("coord", StartPlan(SumOfSquares, {"n": 9}, "r"))
             wait(lambda: Held.begun.total() == 4)
             system.ask("coord", CancelRun("r"), control=True)
-            wait(lambda: Held.stopped.total() == 4, timeout_s=1.0)
+            wait(lambda: Held.stopped.total() == 4)
 
     def test_a_stalled_run_is_reported_and_goes_on(self, wait: Any) -> None:
         with started(work=WorkSettings(stall_s=0.1, refresh_s=0.02)) as system:

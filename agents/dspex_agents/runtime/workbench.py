@@ -275,10 +275,12 @@ class Workbench:
         if (waiting := self.mailbox.remove(message_id)) is not None:
             self._refuse_with(waiting, refusals.cancelled(self.name))
             return True
-        if (work := self._running.get(message_id)) is not None:
+        work = self._running.get(message_id)
+        if work is None:  # whoever asked knows the key that it gave, and not always the id
+            work = next((w for w in self._running.values() if w.envelope.key == message_id), None)
+        if work is not None:
             work.cut(CANCELLED)
-            return True
-        return False
+        return work is not None
 
     def _turn_away(self) -> None:
         """Answer everything that waits."""
