@@ -66,7 +66,7 @@ class Placement:
         self._closing = False
 
     async def open(self, specs: Sequence[ChildSpec]) -> None:
-        """Start the hosts that these agents need and the spares, all at once: a process takes up to half a second.
+        """Start the hosts that these agents need, all at once: a process takes up to half a second.
 
         Raises ClusterTooSmallError when they can never fit.
         """
@@ -75,7 +75,12 @@ class Placement:
         self._factory.check_room([group.resources for group, count in needed.items() for _ in range(count)])
         have = Counter(record.group.name for record in self._hosts.values() if record.group is not None)
         missing = [group for group, count in needed.items() for _ in range(count - have[group.name])]
-        await asyncio.gather(*(self._new_host(group) for group in missing), self._refill())
+        await asyncio.gather(*(self._new_host(group) for group in missing))
+
+    def keep_spares(self) -> None:
+        """Start the spares that are missing, in the background: nobody waits for them."""
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
     async def adopt(self) -> tuple[dict[str, tuple[int, AgentStarted]], dict[str, str]]:
         """Take over living hosts of an earlier root.
@@ -218,7 +223,8 @@ class Placement:
         """Shut every host down and end its process."""
         self._closing = True
         if self._refilling is not None:
-            await self._refilling  # a host half started would be forgotten
+            self._refilling.cancel()  # a host half started ends now, or with the root
+            await asyncio.wait([self._refilling])
         await asyncio.gather(*(self._shut(record) for record in list(self._hosts.values())))
 
     # hosts --------------------------------------------------------------------------------------------------------
@@ -240,8 +246,7 @@ class Placement:
         for record in self._hosts.values():
             if record.group is None and (group.spread or record.node == self._home):
                 record.group = group
-                if self._refilling is None or self._refilling.done():
-                    self._refilling = asyncio.get_running_loop().create_task(self._refill())
+                self.keep_spares()
                 return record
         return None
 
@@ -318,8 +323,7 @@ class Placement:
             lost.append(ChildExited(name, epoch, _told(name, culprit, where, reason)))
         if lost:
             self._listener.agents_lost(lost)
-        if self._refilling is None or self._refilling.done():
-            self._refilling = asyncio.get_running_loop().create_task(self._refill())
+        self.keep_spares()
 
     def _drop(self, record: HostRecord) -> None:
         self._hosts.pop(record.id, None)

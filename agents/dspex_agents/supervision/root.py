@@ -108,6 +108,7 @@ class SystemRoot:
             if self._start_errors:
                 raise next(iter(self._start_errors.values()))
             raise SystemStoppedError(f"System {self.spec.name!r} did not start: {self._end_reason}.")
+        self._placement.keep_spares()
 
     async def recover(self) -> None:
         """Rebuild after the root's own death: adopt the hosts and agents that still live, start what is missing."""
@@ -122,6 +123,7 @@ class SystemRoot:
             if name in self._directory.specs:
                 self._register(self._directory.specs[name], epoch, started)
         await self._placement.open([s for s in self.spec.supervisor.agents() if s.id not in alive])
+        self._placement.keep_spares()
 
     async def stop(self, reason: str = "shutdown") -> None:
         """Stop the tree in reverse order, then the hosts. Calling it twice is harmless."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -14,11 +12,13 @@ import ray
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from dspex_agents.errors import RuntimeUnavailableError, SpecError
-from dspex_agents.runtime.ray_runtime.child_archive import ChildArchive
 from dspex_agents.runtime.ray_runtime.cluster import NAMESPACE
-from dspex_agents.runtime.ray_runtime.hosts import CONCURRENT_CALLS, RayHosts, extend_search_path, this_node
+from dspex_agents.runtime.ray_runtime.host_actor import extend_search_path
+from dspex_agents.runtime.ray_runtime.hosts import RayHosts
 from dspex_agents.runtime.ray_runtime.pickling import why_unpicklable
 from dspex_agents.runtime.ray_runtime.port import RootPort
+from dspex_agents.runtime.ray_runtime.sealing import sealed
+from dspex_agents.runtime.ray_runtime.warm_pool import CONCURRENT_CALLS, search_path, this_node
 from dspex_agents.runtime.system import System
 from dspex_agents.supervision.root import ROOT_METHODS, SystemRoot
 from dspex_agents.supervision.system_spec import SystemSpec
@@ -27,15 +27,15 @@ from dspex_agents.supervision.system_spec import SystemSpec
 class _RootActor:
     """The root in a Ray worker process. Ray restarts it; it then adopts the hosts that live on."""
 
-    def __init__(self, name: str, namespace: str, search_path: Sequence[str]) -> None:
-        extend_search_path(search_path)
+    def __init__(self, name: str, namespace: str, path: Sequence[str]) -> None:
+        extend_search_path(path)
         self._key = _spec_key(name, namespace)
         system: SystemSpec = cloudpickle.loads(_internal_kv_get(self._key))
-        self._archive = ChildArchive(self._key.decode())
-        self._root = SystemRoot(system, RayHosts(system.name, namespace, search_path, self._archive))
+        self._hosts = RayHosts(system.name, namespace, path, self._key.decode())
+        self._root = SystemRoot(system, self._hosts)
         self._reborn = bool(ray.get_runtime_context().was_current_actor_reconstructed)
         if not self._reborn:
-            self._archive.clear()  # a system of this name may have died here without being stopped
+            self._hosts.clear()  # a system of this name may have died here without being stopped
         self._recovery: asyncio.Task[None] | None = None
 
     async def invoke(self, method: str, *args: Any) -> Any:
@@ -48,7 +48,7 @@ class _RootActor:
             await asyncio.shield(self._recovery)
         result = await getattr(self._root, method)(*args)
         if method == "stop":
-            self._archive.clear()
+            self._hosts.clear()
             _internal_kv_del(self._key)
         return result
 
@@ -59,9 +59,9 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
     A `detached` system outlives this process until it is stopped by name; any other ends with its driver. Raises
     SpecError when the name is taken or the spec does not pickle, and what kept an agent from starting.
     """
-    search_path = [entry or str(Path.cwd()) for entry in sys.path]
+    path = search_path()
     try:
-        packed = cloudpickle.dumps(spec)
+        packed = cloudpickle.dumps(sealed(spec))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         told = why_unpicklable(spec.supervisor) or error
         raise SpecError(f"System {spec.name!r} cannot travel to another process: {told}.") from error
@@ -80,7 +80,7 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
     # not a constructor argument: large ones live in the driver's object store and would die with the driver
     _internal_kv_put(_spec_key(spec.name, namespace), packed, overwrite=True)
     try:
-        handle = ray.remote(_RootActor).options(**options).remote(spec.name, namespace, search_path)
+        handle = ray.remote(_RootActor).options(**options).remote(spec.name, namespace, path)
     except ValueError as error:
         raise SpecError(f"A system named {spec.name!r} runs already; stop it or choose another name.") from error
     root = RootPort(spec.name, handle)
