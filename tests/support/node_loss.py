@@ -36,8 +36,10 @@ def main() -> None:
         with start_ray_system(tree_spec()) as system:
             home = ray.get_runtime_context().get_node_id()
             there = {node.id: node.node for node in system.tree().agents()}
-            lost = next(node for name, node in there.items() if name in WORKERS and node != home)
-            victim = next(worker for worker in workers if worker.node_id == lost)
+            if (strayed := {there["w3"], there["w4"]}) != {home}:
+                raise SystemExit(f"agents that share a process are not on the node of the driver: {strayed}")
+            victim = next(worker for worker in workers if worker.node_id in there.values() and worker.node_id != home)
+            lost = victim.node_id
             root = root_pid(system)
             load = Load(system)
             cluster.remove_node(victim, allow_graceful=False)

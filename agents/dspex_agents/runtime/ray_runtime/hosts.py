@@ -14,7 +14,7 @@ from dspex_agents.runtime.ray_runtime.child_archive import ChildArchive
 from dspex_agents.runtime.ray_runtime.host_actor import ATTACH_WITHIN_S, HostActor
 from dspex_agents.runtime.ray_runtime.loans import Loans
 from dspex_agents.runtime.ray_runtime.port import RayPort, RootPort
-from dspex_agents.runtime.ray_runtime.warm_pool import Terms, actor_options, take_warm, this_node
+from dspex_agents.runtime.ray_runtime.warm_pool import ANY_MEMORY, Terms, actor_options, take_warm, this_node
 from dspex_agents.supervision.child_spec import AnySpec
 
 _WARM_WITHIN_S = 10.0
@@ -57,7 +57,7 @@ class RayHosts:
         options = actor_options(self._prefix + order.id, self._namespace) | {
             "num_cpus": resources.pop("CPU", 0),
             "num_gpus": resources.pop("GPU", 0),
-            "memory": resources.pop("memory", None),
+            "memory": resources.pop("memory", ANY_MEMORY) or ANY_MEMORY,
             "resources": resources,
             "scheduling_strategy": "SPREAD" if order.spread else this_node(),
         }

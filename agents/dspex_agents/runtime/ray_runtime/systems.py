@@ -18,7 +18,7 @@ from dspex_agents.runtime.ray_runtime.hosts import RayHosts
 from dspex_agents.runtime.ray_runtime.pickling import why_unpicklable
 from dspex_agents.runtime.ray_runtime.port import RootPort
 from dspex_agents.runtime.ray_runtime.sealing import sealed
-from dspex_agents.runtime.ray_runtime.warm_pool import CONCURRENT_CALLS, search_path, this_node
+from dspex_agents.runtime.ray_runtime.warm_pool import ANY_MEMORY, CONCURRENT_CALLS, search_path, this_node
 from dspex_agents.runtime.system import System
 from dspex_agents.supervision.root import ROOT_METHODS, SystemRoot
 from dspex_agents.supervision.system_spec import SystemSpec
@@ -70,6 +70,7 @@ def start_ray_system(spec: SystemSpec, *, namespace: str = NAMESPACE, detached: 
         "namespace": namespace,
         "lifetime": "detached" if detached else None,
         "num_cpus": 0,
+        "memory": ANY_MEMORY,
         "max_restarts": -1,
         "max_task_retries": 0,
         "max_concurrency": CONCURRENT_CALLS,

@@ -24,6 +24,7 @@ from dspex_agents.runtime.ray_runtime.port import RayPort
 from dspex_agents.runtime.ray_runtime.raylet import keep_idle_workers
 
 CONCURRENT_CALLS = 100_000  # waiting messages are bounded by the mailboxes, not by Ray
+ANY_MEMORY = 1  # bytes; Ray puts an actor that asks for nothing on any node, whatever its scheduling strategy says
 ROLES = (
     "dspex_agents.roles.task_agent",
     "dspex_agents.roles.coordinator_agent",
@@ -240,6 +241,7 @@ def actor_options(name: str, namespace: str) -> dict[str, Any]:
         "namespace": namespace,
         "lifetime": "detached",
         "num_cpus": 0,
+        "memory": ANY_MEMORY,
         "max_restarts": 0,  # our supervisor restarts; two supervisors would fight
         "max_task_retries": 0,  # Ray's retries would replay side effects
         "max_concurrency": CONCURRENT_CALLS,
