@@ -2,6 +2,7 @@
 
 A *trial* is one candidate evaluated on rows of one split. Trials are numbered from 0 in the order of the asks.
 Trial 0 is always the default candidate on all validation rows: the baseline that every other is compared with.
+The candidates of `SearchContext.early` come next, then the optimizer's own.
 
 | method           | called by        | when                                                                          |
 |------------------|------------------|-------------------------------------------------------------------------------|
@@ -18,6 +19,11 @@ context and the same sequence of asks and tells give the same answers; and an `a
 since it is not journalled. It returns None while it must wait for a pending trial to be told, and when it is done;
 None with nothing pending and `done` False is an error of the optimizer and ends the sweep.
 
+An optimizer takes any order of tells. A sweep that must not depend on its number of workers tells in trial order and
+asks trial k once all up to k - w are told and no later one (w: how many may be pending), so the optimizer need not
+care; it knows the pending ones as those asked and not yet told. A trial that failed tells no scores: it is not bad, it
+is unknown, and it is not asked again. A pending candidate counts as seen.
+
 If `start`, `ask` or `tell` raises, the sweep ends with that error and stays resumable.
 """
 
@@ -25,12 +31,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal, Protocol
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
+from dspex_coordination.objectives import SCORE, Bound, Objective, check_measures
 from dspex_coordination.space import Space
 
 Split = Literal["train", "validation"]
@@ -41,7 +48,9 @@ class SearchContext:
     """What an optimizer may know of a search.
 
     `train_ids` and `train_labels` have one entry a train row; an id is what a `Demos` value names, a label is the
-    expected output as text. Raises OptimizerError for a number or length that cannot be.
+    expected output as text. `early` are candidates to try first. `earlier` are trials of earlier runs: they inform the
+    search, but are no trials of this one and are never its best. Results are compared by `objectives`; one that breaks
+    a bound is worse than any that keeps all. Raises OptimizerError for a number or length that cannot be.
     """
 
     space: Space
@@ -51,8 +60,13 @@ class SearchContext:
     train_labels: tuple[str, ...] | None
     train_rows: int
     validation_rows: int
+    objectives: tuple[Objective, ...] = (SCORE,)
+    bounds: tuple[Bound, ...] = ()
+    early: tuple[Candidate, ...] = ()
+    earlier: tuple[Told, ...] = ()
 
     def __post_init__(self) -> None:
+        check_measures(self.objectives, self.bounds)
         if self.max_trials < 1:
             raise OptimizerError(f"max_trials must be at least 1, got {self.max_trials}.")
         if self.validation_rows < 1:
@@ -77,18 +91,24 @@ class SearchContext:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A trial to run: a candidate on some rows of a split; `rows=None` means all of them."""
+    """A trial to run: a candidate on some rows of a split; `rows=None` means all of them.
+
+    Rows on which this candidate was scored before, in a trial that is told, are taken from there at no cost, unless
+    `fresh` asks for a new draw of a noisy score. So a longer look at a candidate pays only for the rows it adds.
+    """
 
     candidate: Candidate
     split: Split = "validation"
     rows: tuple[int, ...] | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What became of trial `number`. `scores` and `outputs` have one entry a row of `rows`; a failed trial has none.
 
-    A score is None where the metric gave none; `failed` says why there are no scores at all.
+    A score is None where the metric gave none; `failed` says why there are no scores at all. `measures` holds the
+    means by name (see `dspex_coordination.objectives`); `score` is always among those of a trial that has a score.
     """
 
     number: int
@@ -99,6 +119,7 @@ class Told:
     outputs: tuple[Any, ...]
     cost_usd: float
     failed: str | None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.rows) == len(self.scores) == len(self.outputs):
@@ -108,6 +129,10 @@ class Told:
             )
         if any(score is not None and not math.isfinite(score) for score in self.scores):
             raise OptimizerError(f"Trial {self.number}: scores must be finite, got {self.scores!r}.")
+        if not all(math.isfinite(value) for value in self.measures.values()):
+            raise OptimizerError(f"Trial {self.number}: measures must be finite, got {dict(self.measures)!r}.")
+        mean = self.mean
+        object.__setattr__(self, "measures", {} if mean is None else {**self.measures, "score": mean})
 
     @property
     def mean(self) -> float | None:
@@ -126,6 +151,7 @@ class Told:
             "outputs": list(self.outputs),
             "cost_usd": self.cost_usd,
             "failed": self.failed,
+            "measures": dict(self.measures),
         }
 
     @staticmethod
@@ -158,7 +184,11 @@ class Optimizer(Protocol):
         ...
 
     def best(self) -> Told | None:
-        """Return the told validation trial of the highest mean score, the earlier one of a tie; never a failed one."""
+        """Return the best told validation trial; never a failed one.
+
+        One on more rows beats one on fewer, one within all bounds any that is not; then the objectives decide, and of
+        a tie the earlier one is the best.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
