@@ -28,8 +28,9 @@ class Objective:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise OptimizerError(f"An objective names a measure, such as 'score', got {self.name!r}.")
+        name: Any = self.name
+        if not isinstance(name, str) or not name:
+            raise OptimizerError(f"An objective names a measure, such as 'score', got {name!r}.")
         if self.direction not in ("maximize", "minimize"):
             raise OptimizerError(
                 f"Objective {self.name!r}: direction is 'maximize' or 'minimize', got {self.direction!r}."

@@ -1,0 +1,49 @@
+"""The interval of a mean: Wilson's for a share, the percentile bootstrap for other scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 1000
+EXACT_ROWS = 2000  # above it the bootstrap of a mean is its normal limit, and costs far more
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return (low, high) that hold the mean of what `values` were drawn from with probability `level`.
+
+    The order of `values` is no matter, and the same values give the same interval. Raises ValueError for no values or
+    a level outside (0, 1). Sources: Wilson, JASA 1927; Efron and Tibshirani 1993, chapter 13.
+    """
+    if not values or not 0.0 < level < 1.0:
+        raise ValueError(f"An interval needs values and a level between 0 and 1, got {len(values)} and {level!r}.")
+    if all(value in (0, 1) for value in values):
+        return _wilson(sum(values), len(values), level)
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    return _normal(ordered, level) if len(ordered) > EXACT_ROWS else _bootstrap(ordered, level)
+
+
+def _wilson(successes: float, n: int, level: float) -> tuple[float, float]:
+    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
+    centre = share + z * z / (2 * n)
+    margin = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    denominator = 1 + z * z / n
+    low, high = (centre - margin) / denominator, (centre + margin) / denominator
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def _normal(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
+    margin = NormalDist().inv_cdf((1 + level) / 2) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    mean = float(values.mean())
+    return mean - margin, mean + margin
+
+
+def _bootstrap(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
+    generator = np.random.Generator(np.random.PCG64(len(values)))  # one fixed set of resamples for each length
+    means = values[generator.integers(0, len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
