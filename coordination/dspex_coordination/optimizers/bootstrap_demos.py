@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
 from dspex_coordination.optimizers.base import Ask, SearchContext, Told
-from dspex_coordination.optimizers.draws import distinct, seeded
-from dspex_coordination.optimizers.ledger import Ledger
-from dspex_coordination.space import Space
+from dspex_coordination.optimizers.draws import seeded
+from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_coordination.variables import Demos
 
 BOOTSTRAP_ROWS = 64
@@ -24,64 +23,50 @@ _ON_PLAN = 8  # attempts that keep to the trial's family and defaults before it 
 _OFF_PLAN = 100  # attempts after which any candidate of the space will do
 
 
-class BootstrapDemos:
+class BootstrapDemos(SearchOptimizer):
     """Search for a space with at least one `Demos` variable.
 
-    Trial 0 is the default on validation. Trial 1 is the default on up to 64 seeded train rows; those that score at
-    least `threshold` are the bootstrapped demonstrations (`bootstrapped` names their ids). It is left out if fewer
-    than three trials are allowed or there are no train rows. Every later trial tries one family: nearest first, then
+    The first trial after the default and the early ones is the default on up to 64 seeded train rows; those that score at
+    least `threshold` are the bootstrapped demonstrations (`bootstrapped` names their ids). It is left out if no
+    trial would be left to use them, or there are no train rows. Every later trial tries one family: nearest first, then
     all families in a new order in each round. Other variables keep their defaults in every second trial and are
     sampled in the rest. A candidate depends on seed, trial number and bootstrap outcome alone, and never repeats.
     Raises OptimizerError from `start` if the space has no `Demos` variable.
     """
 
-    name = "bootstrap"
+    name: ClassVar[str] = "bootstrap"
 
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None, threshold: float = 1.0) -> None:
+        super().__init__(seed=seed, max_trials=max_trials)
         if isinstance(threshold, bool) or not math.isfinite(threshold):
             raise OptimizerError(f"{self.name}: threshold must be a finite score, got {threshold!r}.")
-        self._settings = (seed, max_trials)
         self._threshold = threshold
-        self._context: SearchContext | None = None
-        self._ledger = Ledger(self.name)
-        self._exhausted = False
         self.bootstrapped: tuple[str, ...] | None = None
 
-    def start(self, context: SearchContext) -> None:
-        """Take the context. Raises OptimizerError for a space without `Demos`."""
-        context.check(self.name, *self._settings)
-        self._space: Space = context.space.bind(context.train_ids, context.train_labels)
-        if not self._space.demos:
+    def prepare(self) -> None:
+        """Raise OptimizerError for a space without `Demos`."""
+        if not self.space.demos:
             raise OptimizerError(
-                f"{self.name} needs a Demos variable, this space has {', '.join(self._space.names) or 'no variables'}. "
+                f"{self.name} needs a Demos variable, this space has {', '.join(self.space.names) or 'no variables'}. "
                 "Declare one, such as `demos = Demos(max=16)`, or use the optimizer 'random'."
             )
-        self._context = context
+        context = self.context
         self._by_label = _grouped(context.train_ids, context.train_labels)
-        self._bootstraps = context.max_trials > 2 and context.train_rows > 0  # noqa: PLR2004 - baseline, bootstrap, use
+        self._bootstraps = context.max_trials - len(self.opening) > 1 and context.train_rows > 0
+        self.bootstrapped = None
 
-    def ask(self, pending: int) -> Ask | None:  # noqa: ARG002 - the contract's; only trial 1 is waited for
-        """Return the next trial; None while the bootstrap trial is out, and when done."""
-        context, number = self._started(), self._ledger.asked
-        if self.done:
-            return None
-        if number == 0:
-            return self._ledger.ask(Ask(self._space.default()))
-        if self._bootstraps and number == 1:
-            return self._ledger.ask(Ask(self._space.default(), "train", self._bootstrap_rows(context)))
+    def propose(self, number: int) -> Ask | None:
+        """Return the next trial; None while the bootstrap trial is out."""
+        if self._bootstraps and number == len(self.opening):
+            return Ask(self.space.default(), "train", self._bootstrap_rows(self.context))
         if self._bootstraps and self.bootstrapped is None:
             return None
-        candidate = distinct(self._space, self._ledger.seen, lambda attempt: self._draw(number, attempt))
-        if candidate is None:
-            self._exhausted = True
-            return None
-        return self._ledger.ask(Ask(candidate))
+        return self.unseen(lambda attempt: self._draw(number, attempt))
 
-    def tell(self, told: Told) -> None:
-        """Note a result; that of trial 1 gives the bootstrapped demonstrations."""
-        self._ledger.tell(told)
+    def learn(self, told: Told) -> None:
+        """Take the bootstrapped demonstrations from the train trial."""
         if told.split == "train":
-            ids = self._started().train_ids
+            ids = self.context.train_ids
             good = [
                 row
                 for row, score in zip(told.rows, told.scores, strict=True)
@@ -89,31 +74,14 @@ class BootstrapDemos:
             ]
             self.bootstrapped = tuple(ids[row] for row in good) if told.failed is None else ()
 
-    @property
-    def done(self) -> bool:
-        """Whether all trials were asked or no candidate is left."""
-        return self._exhausted or self._ledger.asked >= self._started().max_trials
+    def extra_state(self) -> dict[str, Any]:
+        """Return the bootstrapped ids."""
+        return {"bootstrapped": None if self.bootstrapped is None else list(self.bootstrapped)}
 
-    def best(self) -> Told | None:
-        """Return the best validation trial told so far."""
-        return self._ledger.best
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return asked and told trials and the bootstrapped ids as JSON."""
-        ids = None if self.bootstrapped is None else list(self.bootstrapped)
-        return {**self._ledger.state_dict(), "bootstrapped": ids}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        self._started()
-        self._ledger.load_state_dict(state)
-        ids = state["bootstrapped"]
+    def load_extra(self, extra: Mapping[str, Any]) -> None:
+        """Take over the bootstrapped ids."""
+        ids = extra["bootstrapped"]
         self.bootstrapped = None if ids is None else tuple(ids)
-
-    def _started(self) -> SearchContext:
-        if self._context is None:
-            raise OptimizerError(f"{self.name}: start(context) comes first.")
-        return self._context
 
     def _bootstrap_rows(self, context: SearchContext) -> tuple[int, ...]:
         count = min(BOOTSTRAP_ROWS, context.train_rows)
@@ -121,28 +89,28 @@ class BootstrapDemos:
 
     def _draw(self, number: int, attempt: int) -> Candidate:
         """Return the candidate of trial `number` at its `attempt`-th try: ever freer, until anything goes."""
-        seed = self._started().seed
+        seed = self.context.seed
         rng = seeded(seed, self.name, number, attempt)
         families = self._families()
         if attempt >= _OFF_PLAN or not families:
-            return self._space.sample(rng)
-        turn, position = divmod(number - (2 if self._bootstraps else 1), len(families))
+            return self.space.sample(rng)
+        turn, position = divmod(number - len(self.opening) - self._bootstraps, len(families))
         order = _shuffled(families, seeded(seed, self.name, "turn", turn))
         if turn == 0:
             order.sort(key=lambda family: family != "nearest")  # the strongest family, even in the shortest search
         family = order[position] if attempt < _ON_PLAN else rng.choice(families)
         keep_defaults = attempt < _ON_PLAN and (turn + position) % 2 == 0
         values: dict[str, Any] = {}
-        for name in sorted(self._space.names):
-            variable = self._space.variables[name]
+        for name in sorted(self.space.names):
+            variable = self.space.variables[name]
             if isinstance(variable, Demos):
                 values[name] = self._demos(variable, family, turn + attempt, rng)
             else:
                 values[name] = variable.default if keep_defaults else variable.sample(rng)
-        return Candidate({name: values[name] for name in self._space.names})
+        return Candidate({name: values[name] for name in self.space.names})
 
     def _families(self) -> list[str]:
-        return sorted({family for variable in self._space.demos.values() for family in self._families_of(variable)})
+        return sorted({family for variable in self.space.demos.values() for family in self._families_of(variable)})
 
     def _families_of(self, variable: Demos) -> list[str]:
         if not variable.pool or variable.max == 0:
@@ -161,7 +129,7 @@ class BootstrapDemos:
         pool = variable.pool or ()
         match family if family in families else rng.choice(families):
             case "nearest":
-                sizes = _shuffled(_ladder(min(variable.max, len(pool))), seeded(self._started().seed, "nearest"))
+                sizes = _shuffled(_ladder(min(variable.max, len(pool))), seeded(self.context.seed, "nearest"))
                 return {"select": "nearest", "k": sizes[step % len(sizes)]}
             case "balanced":
                 return {

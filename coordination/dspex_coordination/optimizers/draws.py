@@ -16,14 +16,16 @@ def seeded(*parts: int | str) -> random.Random:
     return random.Random(":".join(str(part) for part in parts))  # noqa: S311 - a reproducible search holds no secret
 
 
-def distinct(space: Space, seen: Collection[str], draw: Callable[[int], Candidate]) -> Candidate | None:
+def distinct(
+    space: Space, seen: Collection[str], draw: Callable[[int], Candidate | None], attempts: int = ATTEMPTS
+) -> Candidate | None:
     """Return the first of `draw(0), draw(1), ...` whose key is not in `seen`, or else any unseen candidate.
 
-    None means that every candidate of the space has been seen.
+    A draw may give None where it found nothing. None means that every candidate of the space has been seen.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         candidate = draw(attempt)
-        if candidate.key not in seen:
+        if candidate is not None and candidate.key not in seen:
             return candidate
     listed = space.every(len(seen) + 1)
     return next((candidate for candidate in listed if candidate.key not in seen), None)
