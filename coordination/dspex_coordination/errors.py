@@ -4,6 +4,7 @@ CoordinationError               one root; `except CoordinationError` catches all
 ├── VariableError               a variable that cannot be defined, or a value outside its domain
 │   └── UnboundVariableError    a variable read from or written to an object that holds no such value
 ├── SpaceError                  a space or a candidate that breaks it; `problems` lists every violation
+│   └── InfeasibleSpaceError    no candidate keeps all constraints, or none was found within a bounded search
 ├── OptimizerError              an optimizer that cannot work on this space, or was called out of turn
 │   └── UnknownOptimizerError   no optimizer of that name, with near matches
 └── SweepError                  a sweep that failed; the message says how to resume
@@ -39,6 +40,10 @@ class SpaceError(CoordinationError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class InfeasibleSpaceError(SpaceError):
+    """No candidate keeps all constraints, or none was found; `problems` names the constraints in the way."""
 
 
 class OptimizerError(CoordinationError):
