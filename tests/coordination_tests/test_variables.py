@@ -118,7 +118,7 @@ def test_steps_give_the_decimal_a_person_would_write() -> None:
         (lambda: Float(0, 1, default=2), "default is outside the domain: Float: 2 is not allowed"),
         (lambda: Float(0, 1, log=True), "log=True needs low above 0"),
         (lambda: Float(0, 1, log=1), "log must be True or False"),  # type: ignore[arg-type]
-        (lambda: Float(1, 2, log=True, step=0.5), "log and step exclude each other"),
+        (lambda: Float(0.1, 1.1, log=True, step=0.5), r"log=True needs low above half of a step, 0\.25, got low=0\.1"),
         (lambda: Float(0, 1, step=0.3), r"step 0.3 does not divide high - low = 1.0"),
         (lambda: Float(0, 1, step=-1), "step must be above 0"),
         (lambda: Float(-1.7e308, 1.7e308), "high - low must be finite"),

@@ -7,24 +7,39 @@ itself, on an instance it is `instance.values[name]`.
 | method        | called by                         | must                                                        |
 |---------------|-----------------------------------|-------------------------------------------------------------|
 | `validate`    | spaces, constructors (`default`)  | return the value in its JSON form or raise VariableError     |
+| `scale`       | optimizers                        | say what kind of axis the values lie on (see `Scale`)        |
 | `sample`      | optimizers                        | draw from `rng` alone and return a valid value               |
+| `unit`, `at`  | optimizers, space-filling designs | map values to [0, 1] and back, evenly in terms of draws      |
+| `mutate`      | optimizers                        | return a near valid value, another one wherever there is one |
 | `grid`        | optimizers, exhaustive fallback   | give at most n distinct values; all if n >= cardinality      |
 | `fields`      | `to_json`                         | be the keyword arguments that rebuild it                     |
-| `cardinality` | optimizers                        | count the distinct values, None if infinite or not known     |
+| `cardinality` | optimizers                        | count the values that are drawn, None if infinite or unknown |
+| `rules`       | spaces                            | give the conditions that must not hold, each with a message  |
+
+`at` of an even draw from [0, 1] is distributed as `sample`. `at(unit(value)) == value` for every value of an ordinal
+or nominal variable that is drawn (up to 2**40 values), and but for rounding for a real one.
+
+A constructor takes the arguments of `Links` beside its own and passes them to `Variable.__init__`.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Never, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, Never, Self, TypeVar, Unpack, overload
 
 from dspex_coordination.canonical import canonical_json
+from dspex_coordination.conditions import Condition
 from dspex_coordination.errors import UnboundVariableError, VariableError, near_matches
+from dspex_coordination.variables.links import Links, linked
 
 T = TypeVar("T")
+
+Scale = Literal["real", "ordinal", "nominal", "structured", "computed"]
+"""A continuous axis, ordered steps, unordered options, sets (no axis), or computed from others (nobody sets it)."""
 
 KINDS: dict[str, type[Variable[Any]]] = {}
 
@@ -35,6 +50,23 @@ class Variable(ABC, Generic[T]):
     kind: ClassVar[str] = ""
     name: str | None = None
     default: T
+    when: Condition | None = None
+    requires: tuple[Condition, ...] = ()
+    conflicts: tuple[Condition, ...] = ()
+
+    def __init__(self, **links: Unpack[Links]) -> None:
+        unknown = sorted(set(links) - Links.__annotations__.keys())
+        if unknown:
+            raise TypeError(f"{type(self).__name__} got an unexpected argument {unknown[0]!r}")
+        when = linked(links.get("when"), self.label, "when")
+        if len(when) > 1:
+            raise VariableError(f"{self.label}: when: give one condition; join several with &.")
+        if when:
+            self.when = when[0]
+        for argument in ("requires", "conflicts"):
+            conditions = linked(links.get(argument), self.label, argument)
+            if conditions:
+                setattr(self, argument, conditions)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register the subclass under its `kind`, so that `from_json` finds it."""
@@ -54,6 +86,26 @@ class Variable(ABC, Generic[T]):
     def sample(self, rng: random.Random) -> T:
         """Return a valid value drawn with `rng`."""
 
+    @property
+    @abstractmethod
+    def scale(self) -> Scale:
+        """What kind of axis the values lie on."""
+
+    def unit(self, value: T) -> float:
+        """Return where `value` lies among all draws, in [0, 1]. Raises VariableError without such an axis."""
+        raise self._no_axis(value)
+
+    def at(self, u: float) -> T:
+        """Return the value at `u` in [0, 1] of all draws. Raises VariableError without such an axis."""
+        raise self._no_axis(u)
+
+    @abstractmethod
+    def mutate(self, value: T, rng: random.Random, strength: float) -> T:
+        """Return a valid value near `value`; another one wherever there is one.
+
+        `strength` in (0, 1] is the typical step as a part of the axis. Raises VariableError for another strength.
+        """
+
     @abstractmethod
     def grid(self, n: int) -> list[T]:
         """Return at most `n` distinct valid values, all of them if `n >= cardinality`."""
@@ -66,6 +118,10 @@ class Variable(ABC, Generic[T]):
     @abstractmethod
     def cardinality(self) -> int | None:
         """The number of distinct values; None if infinite or not known yet."""
+
+    def rules(self) -> tuple[tuple[Condition, str], ...]:
+        """Return the combinations with other variables that this one forbids, each with what a message says of it."""
+        return ()
 
     @property
     def label(self) -> str:
@@ -81,8 +137,13 @@ class Variable(ABC, Generic[T]):
         return twin
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object with `kind`, `name` and the constructor's arguments."""
-        return {"kind": self.kind, "name": self.name, **self.fields()}
+        """Return a JSON object with `kind`, `name` and the constructor's arguments; of the links those that are set."""
+        return {"kind": self.kind, "name": self.name, **self.fields(), **self._links()}
+
+    def _links(self) -> dict[str, Any]:
+        when = {} if self.when is None else {"when": self.when.to_json()}
+        lists = {"requires": self.requires, "conflicts": self.conflicts}
+        return when | {key: [one.to_json() for one in held] for key, held in lists.items() if held}
 
     @staticmethod
     def from_json(data: Any) -> Variable[Any]:
@@ -93,6 +154,10 @@ class Variable(ABC, Generic[T]):
         if kind not in KINDS:
             raise VariableError(f"Unknown variable kind {kind!r}. {near_matches(kind, KINDS)}")
         arguments = {key: value for key, value in data.items() if key not in ("kind", "name")}
+        known = {*inspect.signature(KINDS[kind]).parameters, *Links.__annotations__}
+        unknown = sorted(set(arguments) - known)
+        if unknown:
+            raise VariableError(f"JSON of a {kind!r} variable does not fit its constructor: unknown {unknown}.")
         try:
             variable = KINDS[kind](**arguments)
         except TypeError as error:
@@ -143,8 +208,21 @@ class Variable(ABC, Generic[T]):
         return hash(canonical_json(self.to_json()))
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.fields().items())
-        return f"{type(self).__name__}({arguments})"
+        links = {"when": self.when, "requires": self.requires, "conflicts": self.conflicts}
+        shown = self.fields() | {key: value for key, value in links.items() if value not in (None, ())}
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
+
+    def _no_axis(self, value: Any) -> VariableError:
+        instead = "use sample and mutate" if self.scale == "structured" else "nobody sets it"
+        return VariableError(
+            f"{self.label}: a {self.scale} variable has no axis from 0 to 1 to place {value!r} on; {instead}."
+        )
+
+    def _checked_default(self, default: Any) -> T:
+        try:
+            return self.validate(default)
+        except VariableError as error:
+            raise VariableError(f"{type(self).__name__}: default is outside the domain: {error}") from error
 
     def _reject(self, value: Any, right: str) -> VariableError:
         return VariableError(f"{self.label}: {value!r} is not allowed; give {right}.")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
-from dspex_coordination.variables.base import Variable
-from dspex_coordination.variables.checks import flag, spread
+from dspex_coordination.variables.base import Scale, Variable
+from dspex_coordination.variables.checks import flag, portion, spread
+from dspex_coordination.variables.links import Links
+from dspex_coordination.variables.moves import checked_strength
+
+_HALF = 0.5  # a fair coin
 
 
 class Bool(Variable[bool]):
@@ -14,7 +18,8 @@ class Bool(Variable[bool]):
 
     kind: ClassVar[str] = "bool"
 
-    def __init__(self, *, default: bool = False) -> None:
+    def __init__(self, *, default: bool = False, **links: Unpack[Links]) -> None:
+        super().__init__(**links)
         self.default = flag(default, "Bool: default")
 
     def validate(self, value: Any) -> bool:
@@ -23,9 +28,27 @@ class Bool(Variable[bool]):
             raise self._reject(value, "True or False")
         return value
 
+    @property
+    def scale(self) -> Scale:
+        """Nominal."""
+        return "nominal"
+
+    def unit(self, value: bool) -> float:  # noqa: FBT001 - the value of this variable
+        """Return the middle of the value's half: False is the lower one."""
+        return _HALF * (1.5 if self.validate(value) else 0.5)
+
+    def at(self, u: float) -> bool:
+        """Return False in the lower half."""
+        return portion(u, self.label) >= _HALF
+
     def sample(self, rng: random.Random) -> bool:
         """Toss a coin."""
-        return rng.random() < 0.5  # noqa: PLR2004 - a fair coin
+        return self.at(rng.random())
+
+    def mutate(self, value: bool, rng: random.Random, strength: float) -> bool:  # noqa: ARG002, FBT001 - no choice left
+        """Return the other value."""
+        checked_strength(strength, self.label)
+        return not self.validate(value)
 
     def grid(self, n: int) -> list[bool]:
         """Return the default, then the other value."""

@@ -50,3 +50,11 @@ def spread(count: int, n: int) -> list[int]:
     if n == 1:
         return [0]
     return [i * (count - 1) // (n - 1) for i in range(n)]
+
+
+def portion(value: Any, what: str) -> float:
+    """Return `value` as a float in [0, 1]. Raises VariableError that begins with `what`."""
+    number = real(value, f"{what}: a position on the axis")
+    if not 0.0 <= number <= 1.0:
+        raise VariableError(f"{what}: a position on the axis is from 0 to 1, got {value!r}.")
+    return number

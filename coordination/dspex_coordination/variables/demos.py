@@ -7,15 +7,18 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import VariableError
-from dspex_coordination.variables.base import Variable
+from dspex_coordination.variables.base import Scale, Variable
 from dspex_coordination.variables.checks import integer
+from dspex_coordination.variables.links import Links
+from dspex_coordination.variables.moves import checked_strength, neighbour
 
 SELECT_MODES = ("fixed", "nearest")
 _DEFAULT_NEAREST = 8
+_MODE_CHANGE = 0.25  # chance that a mutation of full strength changes the mode
 
 
 class Demos(Variable[dict[str, Any]]):
@@ -34,7 +37,9 @@ class Demos(Variable[dict[str, Any]]):
         max: int = 16,  # noqa: A002 - the public name
         select: Sequence[str] = SELECT_MODES,
         default: Mapping[str, Any] | None = None,
+        **links: Unpack[Links],
     ) -> None:
+        super().__init__(**links)
         self.max = integer(max, "Demos: max")
         if self.max < 0:
             raise VariableError(f"Demos: max must be at least 0, got {self.max}.")
@@ -60,12 +65,6 @@ class Demos(Variable[dict[str, Any]]):
         if "fixed" in self.select:
             return {"select": "fixed", "ids": []}
         return {"select": "nearest", "k": min(_DEFAULT_NEAREST, self.max)}
-
-    def _checked_default(self, default: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self.validate(default)
-        except VariableError as error:
-            raise VariableError(f"Demos: default is outside the domain: {error}") from error
 
     @property
     def allows_nearest(self) -> bool:
@@ -124,6 +123,63 @@ class Demos(Variable[dict[str, Any]]):
             return {"select": "nearest", "k": min(self.max, int(math.exp(rng.uniform(0, math.log(self.max + 1)))))}
         count = rng.randint(1, min(self.max, len(self.pool)))
         return {"select": "fixed", "ids": rng.sample(self.pool, count)}
+
+    @property
+    def scale(self) -> Scale:
+        """Structured: sets lie on no axis."""
+        return "structured"
+
+    def mutate(self, value: dict[str, Any], rng: random.Random, strength: float) -> dict[str, Any]:
+        """Add, drop, swap or reorder ids, change k, or now and then the mode; all more often for a larger `strength`.
+
+        Without a pool there is nothing to draw from: the value comes back.
+        """
+        checked_strength(strength, self.label)
+        old = self.validate(value)
+        if not self.pool or self.max == 0:
+            return old
+        new = old
+        for _ in range(1 + int(rng.random() * strength * len(old.get("ids", ())))):
+            new = self._moved(new, rng, strength)
+        return new if new != old else self._moved(old, rng, strength)  # one move alone always changes something
+
+    def _moved(self, value: dict[str, Any], rng: random.Random, strength: float) -> dict[str, Any]:
+        others = [mode for mode in self.select if mode != value["select"]]
+        nearest_only = value["select"] == "nearest" and self.max == 1
+        if others and (nearest_only or rng.random() < strength * _MODE_CHANGE):
+            return self._switched(value, others[0], rng)
+        if value["select"] == "nearest":
+            return {"select": "nearest", "k": self._near_k(value["k"], rng, strength)}
+        return {"select": "fixed", "ids": self._edited(value["ids"], rng)}
+
+    def _switched(self, value: dict[str, Any], mode: str, rng: random.Random) -> dict[str, Any]:
+        """Keep the number of examples."""
+        if mode == "nearest":
+            return {"select": "nearest", "k": max(1, len(value["ids"]))}
+        pool = self.pool or ()
+        return {"select": "fixed", "ids": rng.sample(pool, min(value["k"], len(pool)))}
+
+    def _near_k(self, k: int, rng: random.Random, strength: float) -> int:
+        moved = round(k * math.exp(rng.gauss(0.0, strength) * math.log(self.max + 1)))
+        moved = min(self.max, max(1, moved))
+        return moved if moved != k else 1 + neighbour(k - 1, self.max, rng)
+
+    def _edited(self, ids: list[str], rng: random.Random) -> list[str]:
+        left = [one for one in self.pool or () if one not in set(ids)]
+        room, some = len(ids) < self.max, bool(ids)
+        moves = {"add": room and bool(left), "drop": some, "swap": some and bool(left), "reorder": len(ids) > 1}
+        move = rng.choice([name for name, possible in moves.items() if possible])
+        new = list(ids)
+        if move == "add":
+            new.insert(rng.randint(0, len(new)), rng.choice(left))
+        elif move == "drop":
+            del new[rng.randrange(len(new))]
+        elif move == "swap":
+            new[rng.randrange(len(new))] = rng.choice(left)
+        else:
+            first, second = rng.sample(range(len(new)), 2)
+            new[first], new[second] = new[second], new[first]
+        return new
 
     def grid(self, n: int) -> list[dict[str, Any]]:
         """Return at most `n` values: the default, nearest 1 to max, then fixed sets of growing size."""

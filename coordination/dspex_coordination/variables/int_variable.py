@@ -1,73 +1,76 @@
-"""`Int`: a whole number between two bounds, uniform or logarithmic."""
+"""`Int`: a whole number between two bounds, uniform or logarithmic, each one or in steps."""
 
 from __future__ import annotations
 
 import math
-import random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from dspex_coordination.errors import VariableError
-from dspex_coordination.variables.base import Variable
-from dspex_coordination.variables.checks import flag, integer, spread
+from dspex_coordination.variables.checks import flag, integer
+from dspex_coordination.variables.links import Links
+from dspex_coordination.variables.number import Number
 
 
-class Int(Variable[int]):
-    """A whole number in [low, high]. `log` samples evenly in the logarithm (needs low > 0); a bool is no value."""
+class Int(Number[int]):
+    """A whole number in [low, high]; a bool is no value.
+
+    `step` allows only low, low + step, ..., high and divides high - low. `log` draws evenly in the logarithm, half a
+    step around each number (needs low above half a step). The default is the middle (geometric with `log`).
+    """
 
     kind: ClassVar[str] = "int"
 
-    def __init__(self, low: int, high: int, *, default: int | None = None, log: bool = False) -> None:
+    def __init__(
+        self,
+        low: int,
+        high: int,
+        *,
+        default: int | None = None,
+        log: bool = False,
+        step: int = 1,
+        **links: Unpack[Links],
+    ) -> None:
+        super().__init__(**links)
         self.low, self.high = integer(low, "Int: low"), integer(high, "Int: high")
         self.log = flag(log, "Int: log")
+        self.step = integer(step, "Int: step")
         if self.low >= self.high:
             raise VariableError(f"Int: low must be below high, got low={self.low} and high={self.high}.")
-        if self.log and self.low <= 0:
-            raise VariableError(f"Int: log=True needs low above 0, got low={self.low}.")
-        if default is None:
-            self.default = math.isqrt(self.low * self.high) if self.log else (self.low + self.high) // 2
-        else:
-            self.default = self._checked_default(default)
+        if self.step < 1 or (self.high - self.low) % self.step:
+            raise VariableError(
+                f"Int: step must be at least 1 and divide high - low = {self.high - self.low} evenly, got {self.step}."
+            )
+        self._steps: int = (self.high - self.low) // self.step
+        self._check_log(float(self.step))
+        self.default = self._middle() if default is None else self._checked_default(default)
 
-    def _checked_default(self, default: int) -> int:
-        try:
-            return self.validate(default)
-        except VariableError as error:
-            raise VariableError(f"Int: default is outside the domain: {error}") from error
+    def _middle(self) -> int:
+        middle = math.isqrt(self.low * self.high) if self.log else (self.low + self.high) // 2
+        return self.low + (middle - self.low) // self.step * self.step
+
+    def _value_at(self, position: int) -> int:
+        return self.low + position * self.step
+
+    def _from_axis(self, point: float) -> int:
+        return self._value_at(self._position_of(point))
 
     def validate(self, value: Any) -> int:
         """Return `value` as an int."""
-        right = f"an integer from {self.low} to {self.high}"
+        right = f"an integer from {self.low} to {self.high}" + (f" in steps of {self.step}" if self.step > 1 else "")
         try:
             number = integer(value, self.label)
         except VariableError as error:
             raise VariableError(f"{error} Give {right}.") from error
-        if not self.low <= number <= self.high:
+        if not self.low <= number <= self.high or (number - self.low) % self.step:
             raise self._reject(value, right)
         return number
 
-    def sample(self, rng: random.Random) -> int:
-        """Draw evenly over the domain or, with `log`, over its logarithm with half a unit around each number."""
-        if not self.log:
-            return rng.randint(self.low, self.high)
-        point = math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5)))
-        return min(self.high, max(self.low, round(point)))
-
-    def grid(self, n: int) -> list[int]:
-        """Return at most `n` values, evenly spaced (in the logarithm with `log`), all if n >= cardinality."""
-        if not self.log or n >= self.cardinality:
-            return [self.low + position for position in spread(self.cardinality, n)]
-        ratio = math.log(self.high / self.low)
-        points: list[int] = []
-        for i in spread(max(n, 2), n):
-            point = max(round(self.low * math.exp(ratio * i / max(n - 1, 1))), points[-1] + 1 if points else self.low)
-            points.append(min(point, self.high - (n - 1 - i)))  # crowded low ends move up, so that n stay distinct
-        return points
-
     def fields(self) -> dict[str, Any]:
-        """Return low, high, default and log."""
-        return {"low": self.low, "high": self.high, "default": self.default, "log": self.log}
+        """Return low, high, default and log, and step where it is not 1."""
+        found = {"low": self.low, "high": self.high, "default": self.default, "log": self.log}
+        return {**found, "step": self.step} if self.step > 1 else found
 
     @property
     def cardinality(self) -> int:
-        """The number of integers in [low, high]."""
-        return self.high - self.low + 1
+        """The number of integers in [low, high], in steps."""
+        return self._steps + 1
