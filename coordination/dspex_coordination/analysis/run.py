@@ -1,0 +1,58 @@
+"""`SearchRun`: the trials of one search and what they were compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dspex_coordination.errors import SweepError, near_matches
+from dspex_coordination.objectives import COST, LATENCY, SCORE, Bound, Objective, best_of
+from dspex_coordination.optimizers.base import Told
+from dspex_coordination.space import Space
+
+_SMALL_IS_GOOD = (COST, LATENCY, Objective("latency_p95_s", "minimize"))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRun:
+    """A search as it was told: `trials` in the order of the tells. It may still be running."""
+
+    run_id: str
+    space: Space
+    trials: tuple[Told, ...]
+    objectives: tuple[Objective, ...] = (SCORE,)
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def scored(self) -> tuple[Told, ...]:
+        """The validation trials that have a score: those that can be the best."""
+        return tuple(trial for trial in self.trials if trial.split == "validation" and trial.measures)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures that any scored trial has, sorted."""
+        return tuple(sorted({name for trial in self.scored for name in trial.measures}))
+
+    def objective(self, name: str | None = None) -> Objective:
+        """Return how a measure is judged: as the search did, else small for cost and latency, large for others.
+
+        Without a name it is the search's first objective. Raises SweepError if no scored trial has that measure.
+        """
+        chosen = self.objectives[0].name if name is None else name
+        if chosen not in self.measures:
+            if not self.scored:
+                raise SweepError(f"Sweep {self.run_id!r} has no scored trial yet, so there is nothing to look at.")
+            raise SweepError(
+                f"No trial of sweep {self.run_id!r} has a measure {chosen!r}. {near_matches(chosen, self.measures)}"
+            )
+        known = {one.name: one for one in (*_SMALL_IS_GOOD, *self.objectives)}
+        return known.get(chosen, Objective(chosen))
+
+    def having(self, *names: str) -> tuple[Told, ...]:
+        """Return the scored trials that have every one of these measures."""
+        return tuple(trial for trial in self.scored if all(name in trial.measures for name in names))
+
+    @property
+    def best(self) -> Told | None:
+        """The best trial as the search ranks them; None before there is one."""
+        named = [*(one.name for one in self.objectives), *(bound.name for bound in self.bounds)]
+        return best_of(self.having(*named), self)
