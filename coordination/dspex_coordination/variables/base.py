@@ -19,6 +19,9 @@ itself, on an instance it is `instance.values[name]`.
 `at` of an even draw from [0, 1] is distributed as `sample`. `at(unit(value)) == value` for every value of an ordinal
 or nominal variable that is drawn (up to 2**40 values), and but for rounding for a real one.
 
+A variable of the scale "computed" has two more attributes: `dependencies`, the names of the variables it is computed
+from, and `compute(values)`, which returns its valid value from theirs; `default` is what it holds while inactive.
+
 A constructor takes the arguments of `Links` beside its own and passes them to `Variable.__init__`.
 """
 

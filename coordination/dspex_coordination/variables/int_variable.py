@@ -40,7 +40,7 @@ class Int(Number[int]):
             raise VariableError(
                 f"Int: step must be at least 1 and divide high - low = {self.high - self.low} evenly, got {self.step}."
             )
-        self._steps: int = (self.high - self.low) // self.step
+        self._steps = (self.high - self.low) // self.step
         self._check_log(float(self.step))
         self.default = self._middle() if default is None else self._checked_default(default)
 
@@ -73,4 +73,4 @@ class Int(Number[int]):
     @property
     def cardinality(self) -> int:
         """The number of integers in [low, high], in steps."""
-        return self._steps + 1
+        return (self.high - self.low) // self.step + 1

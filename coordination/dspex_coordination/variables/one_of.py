@@ -117,7 +117,7 @@ class OneOf(Variable[T], Generic[T]):
         return [self.options[self._drawn[position]] for position in spread(len(self._drawn), n)]
 
     @property
-    def cardinality(self) -> int:
+    def cardinality(self) -> int | None:
         """The number of options that are drawn."""
         return len(self._drawn)
 
