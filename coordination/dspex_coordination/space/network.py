@@ -1,0 +1,252 @@
+"""`Network`: the variables of a space with what ties them together: order, activity and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_coordination.canonical import canonical_json
+from dspex_coordination.conditions import ABSENT, Condition, Expression, V, implies
+from dspex_coordination.errors import VariableError, near_matches
+from dspex_coordination.space.constraint import Constraint
+from dspex_coordination.space.order import dependency_order
+from dspex_coordination.space.violation import Violation, space_error
+from dspex_coordination.variables import Variable
+from dspex_coordination.variables.composite import Composite
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A constraint or a requirement of a variable, ready to be checked. `names` are the variables it looks at."""
+
+    constraint: Constraint
+    names: tuple[str, ...]
+
+    def broken(self, seen: Mapping[str, Any], held: Mapping[str, Any]) -> str | None:
+        """Return what is wrong, None if nothing. `seen` has ABSENT for inactive variables, `held` their default.
+
+        Raises SpaceError if the condition or function cannot be computed.
+        """
+        condition, function = self.constraint.condition, self.constraint.function
+        if condition is not None:
+            if condition.value(seen) is not False:
+                return None
+            return self.constraint.message or f"{condition} does not hold: {condition.text(held)}."
+        assert function is not None  # noqa: S101 - a constraint is one of the two
+        answer = function({name: held[name] for name in self.names})
+        if answer is True:
+            return None
+        if answer is False or isinstance(answer, str):
+            return self.constraint.message or answer or f"{self.constraint} does not hold."
+        raise space_error("A constraint cannot be checked", [_no_answer(self.constraint, self.names, answer)])
+
+
+def _no_answer(constraint: Constraint, names: tuple[str, ...], answer: Any) -> Violation:
+    return Violation(names, f"{constraint} must return True, False or a sentence, got {answer!r}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """Variables that no rule or dependency ties to any other; their values are found apart from the rest.
+
+    `names` are in canonical order; `ready[i]` are the rules whose last variable is the i-th.
+    """
+
+    names: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    ready: tuple[tuple[Rule, ...], ...]
+
+    def touching(self, name: str) -> list[Rule]:
+        """Return the rules that look at a variable."""
+        return [rule for rule in self.rules if name in rule.names]
+
+
+def components(
+    order: Sequence[str], needs: Mapping[str, Sequence[str]], rules: Sequence[Rule]
+) -> tuple[Component, ...]:
+    """Return the connected parts of a network, each in the given order, sorted by their first name."""
+    group = {name: [name] for name in order}
+    for tied in (*((name, *needs[name]) for name in order), *(rule.names for rule in rules)):
+        for other in tied[1:]:
+            first, second = group[tied[0]], group[other]
+            if first is not second:
+                first += second
+                group.update(dict.fromkeys(second, first))
+    rank = {name: position for position, name in enumerate(order)}
+    parts = {id(members): sorted(members, key=rank.__getitem__) for members in group.values()}
+    return tuple(_component(names, rules, rank) for names in sorted(parts.values(), key=lambda names: rank[names[0]]))
+
+
+def _component(names: Sequence[str], rules: Sequence[Rule], rank: Mapping[str, int]) -> Component:
+    own = tuple(rule for rule in rules if rule.names and rule.names[0] in names)
+    last = {rule: max(rule.names, key=rank.__getitem__) for rule in own}
+    return Component(tuple(names), own, tuple(tuple(rule for rule in own if last[rule] == name) for name in names))
+
+
+def _own_rules(variable: Variable[Any]) -> list[Constraint]:
+    """Return what a variable demands of others: only away from its default does it require and conflict."""
+    name, chosen = variable.label, V(variable.label) != variable.default
+    required = [Constraint(implies(chosen, one), f"{name} requires {one}.") for one in variable.requires]
+    excluded = [Constraint(implies(chosen, ~one), f"{name} conflicts with {one}.") for one in variable.conflicts]
+    forbidden = [Constraint(~condition, message) for condition, message in variable.rules()]
+    return [*required, *excluded, *forbidden]
+
+
+class Network:
+    """What a space knows of its variables beside their domains. Raises SpaceError for all that cannot be, at once.
+
+    `order` is the order by declaration, `canonical` the same without regard to it, for draws; in both dependencies
+    come first. `needs` are the variables whose values decide whether a variable is active, or what it is computed from.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable[Any]], constraints: Sequence[Constraint]) -> None:
+        self.variables = variables
+        self.when: dict[str, Condition] = {
+            name: condition for name, v in variables.items() if (condition := v.when) is not None
+        }
+        self.computed = {name: v for name, v in variables.items() if isinstance(v, Composite)}
+        self.rules = tuple(self._rules(constraints))
+        self.needs = {name: self._needs_of(name) for name in variables}
+        self._check_names()
+        self.order = dependency_order(tuple(variables), self.needs)
+        self.canonical = dependency_order(tuple(sorted(variables)), self.needs)
+        self.free = tuple(name for name in variables if name not in self.computed)
+        self.components = components(self.canonical, self.needs, self.rules)
+
+    def _needs_of(self, name: str) -> tuple[str, ...]:
+        condition = self.when.get(name)
+        needed = [] if condition is None else list(condition.names)
+        if name in self.computed:
+            needed += self.computed[name].dependencies
+        return tuple(dict.fromkeys(needed))
+
+    def _rules(self, constraints: Sequence[Constraint]) -> list[Rule]:
+        own = [constraint for variable in self.variables.values() for constraint in _own_rules(variable)]
+        return [
+            Rule(constraint, tuple(self.variables) if constraint.names is None else constraint.names)
+            for constraint in (*constraints, *own)
+        ]
+
+    def _check_names(self) -> None:
+        problems: list[Violation] = []
+        for name, needed in self.needs.items():
+            problems += [self._unknown(f"{name} depends on", other, name) for other in needed]
+        for rule in self.rules:
+            problems += [self._unknown(f"the constraint {rule.constraint} names", other, other) for other in rule.names]
+        problems = [problem for problem in dict.fromkeys(problems) if problem.message]
+        if problems:
+            raise space_error("This space cannot be built", problems)
+
+    def _unknown(self, where: str, name: str, about: str) -> Violation:
+        if name in self.variables:
+            return Violation((), "")
+        return Violation((about,), f"{where} {name}: no such variable. {near_matches(name, self.variables)}")
+
+    def missing(self, values: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Violation]:
+        """Return what is wrong for each active free variable that has no value."""
+        return [
+            Violation((name,), f"{name}: no value given; its default is {self.variables[name].default!r}.")
+            for name in self.free
+            if name not in values and seen[name] is not ABSENT
+        ]
+
+    def overruled(self, values: Mapping[str, Any], held: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Violation]:
+        """Return what is wrong for each inactive or computed variable that was given another value than it has."""
+        problems = []
+        for name, value in held.items():
+            fixed = seen[name] is ABSENT or name in self.computed
+            if fixed and name in values and canonical_json(value) != canonical_json(values[name]):
+                why = f"is inactive unless {self.when[name]}" if seen[name] is ABSENT else "is computed"
+                right = f"{name}: {why}, so it is {value!r} here and cannot be {values[name]!r}; leave it out."
+                problems.append(Violation((name,), right))
+        return problems
+
+    def active(self, name: str, seen: Mapping[str, Any]) -> bool:
+        """Return whether a variable is active, given what is seen of those it needs."""
+        condition = self.when.get(name)
+        return condition is None or condition.holds(seen)
+
+    def formula(self, name: str) -> Expression | None:
+        """Return the expression that a variable is computed by, if there is one."""
+        composite = self.computed.get(name)
+        return composite.source if composite is not None and isinstance(composite.source, Expression) else None
+
+    def compute(self, name: str, held: Values, seen: Values) -> None:
+        """Write down the value of an active computed variable. Raises VariableError if it cannot be computed."""
+        source = held if self.formula(name) is None else seen  # a function knows no absent values
+        value = held[name] = self.computed[name].compute(source)
+        nothing = value is None and any(seen[other] is ABSENT for other in self.needs[name])
+        seen[name] = ABSENT if nothing else value
+
+    def settled(self, name: str, held: Values, seen: Values) -> list[tuple[Any, Any]]:
+        """Return what an inactive or computed variable holds and what is seen of it; none if it cannot be computed."""
+        if not self.active(name, seen):
+            return [(self.variables[name].default, ABSENT)]
+        held, seen = dict(held), dict(seen)
+        try:
+            self.compute(name, held, seen)
+        except VariableError:  # not valid together with the others: no value, as if a rule forbade it
+            return []
+        return [(held[name], seen[name])]
+
+    def folded(self, values: Mapping[str, Any], problems: list[Violation] | None = None) -> tuple[Values, Values]:
+        """Return what is held and what is seen of every variable, from values of free ones that are in their domain.
+
+        Inactive and missing variables hold their default; what is computed is computed. What cannot be is added to
+        `problems` and absent; without such a list, SpaceError is raised.
+        """
+        held: Values = {}
+        seen: Values = {}
+        wrong: list[Violation] = []
+        for name in self.order:
+            held[name] = self.variables[name].default
+            seen[name] = ABSENT
+            if not self.active(name, seen):
+                continue
+            if name not in self.computed:
+                seen[name] = held[name] = values.get(name, held[name])
+                continue
+            try:
+                self.compute(name, held, seen)
+            except VariableError as error:
+                wrong.append(Violation((name, *self.needs[name]), str(error)))
+        if problems is not None:
+            problems += wrong
+        elif wrong:
+            raise space_error("These values do not fit the space", wrong)
+        return held, seen
+
+    def settable(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return these names without the computed ones, but with the free ones that those are computed from."""
+        found: dict[str, None] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop(0)
+            if name in self.computed:
+                waiting += self.computed[name].dependencies
+            else:
+                found[name] = None
+        return tuple(found)
+
+    def domains(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Violation]]:
+        """Return the values of free variables in their JSON form, and what is wrong with names and values."""
+        problems = [
+            Violation((str(name),), f"{name}: no such variable. {near_matches(str(name), self.variables)}")
+            for name in values
+            if name not in self.variables
+        ]
+        checked: dict[str, Any] = {}
+        for name in self.free:
+            if name in values:
+                try:
+                    checked[name] = self.variables[name].validate(values[name])
+                except VariableError as error:
+                    problems.append(Violation((name,), str(error)))
+        return checked, problems
+
+    def broken(self, seen: Mapping[str, Any], held: Mapping[str, Any]) -> list[tuple[Rule, str]]:
+        """Return every rule that is broken, with what is wrong."""
+        return [(rule, message) for rule in self.rules if (message := rule.broken(seen, held)) is not None]
