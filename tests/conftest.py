@@ -55,7 +55,7 @@ def ray_cluster() -> Iterator[str]:
     import ray  # noqa: PLC0415 - likewise
 
     with contextlib.suppress(RuntimeError):
-        wait_until(lambda: not _test_actors(), 15.0, f"the end of all actors of tests, {_test_actors()} left,")
+        wait_until(lambda: not _test_actors(), 30.0, f"the end of all actors of tests, {_test_actors()} left,")
     disconnect_cluster()
     assert not ray.is_initialized()
 

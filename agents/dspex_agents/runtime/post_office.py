@@ -12,6 +12,7 @@ from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLet
 from dspex_agents.messaging.lane import PATIENCE_S, Lane
 from dspex_agents.messaging.link import Link
 from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
+from dspex_agents.messaging.resolver import Resolver
 from dspex_agents.messaging.router import GRACE_S, Manner, Router, overdue
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.port import Port, Route
@@ -26,11 +27,11 @@ class PostOffice:
 
     def __init__(self, here: Mapping[str, AgentCell], root: Port, clock: Clock, ids: IdSource) -> None:
         self.here, self.clock = here, clock
-        self._ids, self._root = ids, root
+        self._ids = ids
         self._router = Router(root, clock, ids, self._carry)
         self.routes = self._router.routes
         self._links: dict[str, Link] = {}
-        self._resolving: dict[tuple[str, int | None], asyncio.Task[Route]] = {}
+        self._resolver = Resolver(root)
         self.letters = DeadLetters(ids)
         self.redriven: dict[str, DeadLetter] = {}
         self._lanes: dict[str, Lane] = {}
@@ -136,8 +137,7 @@ class PostOffice:
             lane.close()
         for link in self._links.values():
             link.close()
-        for resolving in self._resolving.values():
-            resolving.cancel()
+        self._resolver.close()
 
     def link_to(self, port: Port) -> Link:
         """Return the link to another host."""
@@ -148,24 +148,8 @@ class PostOffice:
 
     async def resolve(self, to: str, timeout_s: float, gone_epoch: int | None) -> Route:
         """Return where an agent lives; those who ask the same at the same time share the answer."""
-        key = (to, gone_epoch)
-        shared = self._resolving.get(key)
-        if shared is None:
-            loop = asyncio.get_running_loop()
-            shared = self._resolving[key] = loop.create_task(
-                self._root.call("resolve", to, timeout_s, gone_epoch, timeout_s=timeout_s)
-            )
-            shared.add_done_callback(lambda task: self._resolved(key, task))
-        await asyncio.wait((shared,), timeout=timeout_s)
-        if not shared.done():
-            raise TimeoutError
-        self.routes[to] = shared.result()
+        self.routes[to] = await self._resolver.resolve(to, timeout_s, gone_epoch)
         return self.routes[to]
-
-    def _resolved(self, key: tuple[str, int | None], task: asyncio.Task[Route]) -> None:
-        self._resolving.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # those who asked may have gone
 
     async def _carry(self, port: Port, method: str, args: tuple[Any, ...], timeout_s: float) -> Any:
         if method == "resolve":

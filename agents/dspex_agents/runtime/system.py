@@ -13,6 +13,7 @@ from dspex_agents.ids import IdSource, RandomIds
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.messaging.message import AskOptions, GetMailbox, GetStatus, Pause, Resume, TellOptions, WaitingMessage
 from dspex_agents.messaging.router import Router
+from dspex_agents.runtime.outside_mail import OutsideMail
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError
 from dspex_agents.supervision.child_spec import ChildSpec
 from dspex_agents.supervision.registry import Query, Registration
@@ -36,7 +37,8 @@ class System:
         self.name, self.runtime = name, runtime
         self._root, self._on_stopped = root, on_stopped
         self._clock = clock or SystemClock()
-        self._router = Router(root, self._clock, ids or RandomIds())
+        ids = ids or RandomIds()
+        self._router = Router(root, self._clock, ids, OutsideMail(root, self._clock, ids).carry)
         self._stopped = False
 
     def ask(self, to: str, body: Any, **options: Unpack[AskOptions]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dspex_agents.agent import TreeNode
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.errors import SystemStoppedError, UnknownAgentError
+from dspex_agents.errors import AgentSystemError, SystemStoppedError, UnknownAgentError
 from dspex_agents.messaging.dead_letters import ALL_LETTERS, DeadLetter, DeadLetterFilter
 from dspex_agents.runtime.port import HostFactory, Route
 from dspex_agents.runtime.reports import AgentStarted, Pulse
@@ -53,6 +53,7 @@ ROOT_METHODS = frozenset(
         "stop",
         "wait_closed",
         "resolve",
+        "resolve_many",
         "tree",
         "find",
         "update",
@@ -143,17 +144,32 @@ class SystemRoot:
         An incarnation up to `gone_epoch` is not good enough: the caller knows that it is gone. Raises
         UnknownAgentError, SystemStoppedError, or TimeoutError after `timeout_s` seconds.
         """
+        (found,) = await self.resolve_many(((name, gone_epoch),), timeout_s)
+        if isinstance(found, AgentSystemError):
+            raise found
+        if found is None:
+            raise TimeoutError
+        return found
 
-        def found() -> Route | None:
-            route = self._placement.route(name)
-            return None if route is None or (gone_epoch is not None and route.epoch <= gone_epoch) else route
+    async def resolve_many(
+        self, questions: Sequence[tuple[str, int | None]], timeout_s: float
+    ) -> tuple[Route | AgentSystemError | None, ...]:
+        """Answer as `resolve` would, in the order asked, once there is an answer to at least one question.
 
-        await self._changes.wait_for(lambda: found() is not None or self._is_over(name), timeout_s)
-        if (route := found()) is None:
-            if self._end_reason is None and self._directory.is_unknown(name):
-                raise UnknownAgentError.among(name, self._directory.specs)
-            raise SystemStoppedError(f"Agent {name!r} is not running and will not be: {self._why_over(name)}.")
-        return route
+        None stands for an agent that is not there yet: ask again. Raises TimeoutError after `timeout_s` seconds.
+        """
+        await self._changes.wait_for(lambda: any(self._found(*one) is not None for one in questions), timeout_s)
+        return tuple(self._found(*one) for one in questions)
+
+    def _found(self, name: str, gone_epoch: int | None) -> Route | AgentSystemError | None:
+        route = self._placement.route(name)
+        if route is not None and (gone_epoch is None or route.epoch > gone_epoch):
+            return route
+        if not self._is_over(name):
+            return None
+        if self._end_reason is None and self._directory.is_unknown(name):
+            return UnknownAgentError.among(name, self._directory.specs)
+        return SystemStoppedError(f"Agent {name!r} is not running and will not be: {self._why_over(name)}.")
 
     async def tree(self) -> TreeNode:
         """Return the whole tree with the figures each host gave in time; silent hosts show status only."""

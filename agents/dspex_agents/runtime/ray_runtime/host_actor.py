@@ -25,6 +25,7 @@ from dspex_agents.runtime.reports import HostReport
 from dspex_agents.runtime.watchdog import Watchdog
 
 ATTACH_WITHIN_S = 60.0
+_UNATTACHED_S = 15.0  # of a process that runs: whoever made it calls it at once, unless it died
 _LAST_WORDS_S = 2.0
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -80,7 +81,7 @@ class HostActor(Host):
 
     def _end_unless_attached(self) -> None:
         # a root that dies between making or choosing this process and attaching it leaves nobody who could end it
-        self._unattached = threading.Timer(ATTACH_WITHIN_S, end_process)
+        self._unattached = threading.Timer(_UNATTACHED_S, end_process)
         self._unattached.daemon = True
         self._unattached.start()
 
