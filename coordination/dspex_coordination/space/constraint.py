@@ -65,6 +65,10 @@ class Constraint:
                 data["names"] = list(self.names)
         return {**data, **{key: text for key, text in (("message", self.message), ("fix", self.fix)) if text}}
 
+    def meaning(self) -> dict[str, Any]:
+        """Return the JSON of what must hold, without message and fix."""
+        return {key: value for key, value in self.to_json().items() if key not in ("message", "fix")}
+
     @staticmethod
     def from_json(data: Any) -> Constraint:
         """Rebuild from `to_json`. Raises SpaceError for other JSON or a function that cannot be found."""

@@ -81,9 +81,12 @@ def components(
 
 
 def _component(names: Sequence[str], rules: Sequence[Rule], rank: Mapping[str, int]) -> Component:
-    own = tuple(rule for rule in rules if rule.names and rule.names[0] in names)
+    own = [rule for rule in rules if rule.names and rule.names[0] in names]
+    own.sort(key=lambda rule: canonical_json(rule.constraint.meaning()))  # whatever their order: equal draws
     last = {rule: max(rule.names, key=rank.__getitem__) for rule in own}
-    return Component(tuple(names), own, tuple(tuple(rule for rule in own if last[rule] == name) for name in names))
+    return Component(
+        tuple(names), tuple(own), tuple(tuple(rule for rule in own if last[rule] == name) for name in names)
+    )
 
 
 def _own_rules(variable: Variable[Any]) -> list[Constraint]:

@@ -78,8 +78,7 @@ class Space:
         """A stable hash of names, kinds, domains, defaults and what must hold between them."""
         data = self.to_json()
         if self._constraints:
-            meanings = [one.condition.to_json() if one.condition else str(one) for one in self._constraints]
-            data["constraints"] = sorted(meanings, key=canonical_json)
+            data["constraints"] = sorted((one.meaning() for one in self._constraints), key=canonical_json)
         return digest(data)
 
     def default(self) -> Candidate:
