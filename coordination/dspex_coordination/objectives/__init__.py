@@ -9,13 +9,27 @@ from dspex_coordination.objectives.comparison import Leaders, best_of, measured,
 from dspex_coordination.objectives.objective import COST, LATENCY, SCORE, Bound, Direction, Objective, check_measures
 
 if TYPE_CHECKING:
+    from dspex_coordination.objectives.crowding import crowding_distance
+    from dspex_coordination.objectives.front import domination, ranks
     from dspex_coordination.objectives.interval import mean_interval
     from dspex_coordination.objectives.measures import measures_of
+    from dspex_coordination.objectives.picks import knee, near_best, pick, weighted, within
+    from dspex_coordination.objectives.volume import contributions, hypervolume
 
 # those that need numpy, which the contract of an optimizer does not
 _HOMES = {
+    "contributions": "dspex_coordination.objectives.volume",
+    "crowding_distance": "dspex_coordination.objectives.crowding",
+    "domination": "dspex_coordination.objectives.front",
+    "hypervolume": "dspex_coordination.objectives.volume",
+    "knee": "dspex_coordination.objectives.picks",
     "mean_interval": "dspex_coordination.objectives.interval",
     "measures_of": "dspex_coordination.objectives.measures",
+    "near_best": "dspex_coordination.objectives.picks",
+    "pick": "dspex_coordination.objectives.picks",
+    "ranks": "dspex_coordination.objectives.front",
+    "weighted": "dspex_coordination.objectives.picks",
+    "within": "dspex_coordination.objectives.picks",
 }
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 
@@ -29,8 +43,18 @@ __all__ = [
     "Objective",
     "best_of",
     "check_measures",
+    "contributions",
+    "crowding_distance",
+    "domination",
+    "hypervolume",
+    "knee",
     "mean_interval",
     "measured",
     "measures_of",
+    "near_best",
+    "pick",
     "ranked",
+    "ranks",
+    "weighted",
+    "within",
 ]

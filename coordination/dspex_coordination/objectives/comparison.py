@@ -86,7 +86,9 @@ def ranked(results: Iterable[R], goals: Goals) -> list[R]:
             groups.setdefault(_standing(result, goals), []).append(entry)
     ordered: list[R] = []
     for standing in sorted(groups, reverse=True):
-        ordered += _by_weight(groups[standing], goals.objectives)
+        entries = groups[standing]
+        front = non_dominated([mine for mine, _ in entries]) if len(goals.objectives) > 1 else []
+        ordered += _by_weight(entries, front, goals.objectives)
     return ordered
 
 
@@ -129,7 +131,9 @@ class Leaders(Generic[R]):
     @property
     def best(self) -> R | None:
         """The best result; None before there is one."""
-        return _by_weight(self._front, self._goals.objectives)[0] if self._front else None
+        if not self._front:
+            return None
+        return _by_weight(self._front, [mine for mine, _ in self._front], self._goals.objectives)[0]
 
 
 def _standing(result: Result, goals: Goals) -> tuple[int, float]:
@@ -145,10 +149,10 @@ def _share(bound: Bound, measures: Mapping[str, float]) -> float:
     return missed / (abs(limit) if limit else 1.0)
 
 
-def _by_weight(entries: Sequence[tuple[Gains, R]], objectives: Sequence[Objective]) -> list[R]:
+def _by_weight(entries: Sequence[tuple[Gains, R]], front: Sequence[Gains], objectives: Sequence[Objective]) -> list[R]:
     if len(objectives) == 1:
         return [result for _, result in sorted(entries, key=lambda entry: (-entry[0][0], entry[1].number))]
-    scales = _scales(non_dominated([mine for mine, _ in entries]))
+    scales = _scales(front)
     worth = {
         id(result): math.fsum(
             objective.weight * (gain - low) / span
@@ -170,4 +174,3 @@ def non_dominated(points: Sequence[Gains]) -> list[Gains]:
 
 def _scales(front: Sequence[Gains]) -> list[tuple[float, float]]:
     return [(min(column), (max(column) - min(column)) or 1.0) for column in zip(*front, strict=True)]
-

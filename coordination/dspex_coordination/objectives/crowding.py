@@ -1,0 +1,23 @@
+"""Crowding distance: how lonely each point of a front is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dspex_coordination.objectives.front import Floats
+
+
+def crowding_distance(points: Floats) -> Floats:
+    """Return for each point the sum, over coordinates, of the gap between its two neighbours as a share of the range.
+
+    The ends of a coordinate are infinitely lonely. Source: Deb et al., IEEE TEC 2002, section III B.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    distance = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if span > 0:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distance
