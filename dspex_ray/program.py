@@ -6,7 +6,7 @@ import asyncio
 import copy
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -44,6 +44,8 @@ class Program:
     Output: ClassVar[type[Schema]]
     columns: ClassVar[Mapping[str, str]] = {}
     """The data column of a field that goes by another name in the usual data; `mapping` or `--map` overrides it."""
+    constraints: ClassVar[Sequence[Any]] = ()
+    """What must hold between variables: conditions such as `V("max_tokens") <= V("window")`, or `Constraint`s."""
 
     values: dict[str, Any]
     demo_pool: DemoPool
@@ -58,7 +60,7 @@ class Program:
         if _is_abstract(cls):
             return  # a base to be completed, or a class that is being unpickled and gets its attributes next
         _check_schemas(cls)
-        cls._space = Space(_variables(cls))
+        cls._space = _declared_space(cls)
         if cls.predict is Program.predict:
             demos_variable(cls)
         elif not inspect.iscoroutinefunction(cls.predict):
@@ -112,9 +114,15 @@ class Program:
         return self._source.client()
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with other values of some variables. Raises ProgramError with every value that is wrong."""
+        """Return a copy with other values of some variables; what is computed from them changes too.
+
+        Raises ProgramError with every value that is wrong, and every constraint that is broken.
+        """
+        space = self._space
+        kept = {name: value for name, value in self.values.items() if name in space.free}
         try:
-            candidate = self._space.validate({**self.values, **values})
+            candidate = space.complete({**kept, **values})
+            space.validate({**candidate.values, **values})
         except SpaceError as error:
             raise ProgramError(f"{self.path}: {error}") from error
         return self._copy(**_assignment(candidate))
@@ -213,6 +221,16 @@ class Program:
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the rendered demonstrations."""
         return {**self.__dict__, "shown_demos": {}}
+
+
+def _declared_space(cls: type[Program]) -> Space:
+    constraints: Any = cls.constraints
+    if isinstance(constraints, str | Mapping) or not isinstance(constraints, Sequence):
+        raise ProgramError(f"{cls.__name__}.constraints is a list of conditions, got {shown(constraints)}.")
+    try:
+        return Space(_variables(cls), constraints)
+    except SpaceError as error:
+        raise ProgramError(f"{cls.__name__}: {error}") from error
 
 
 _RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__"))

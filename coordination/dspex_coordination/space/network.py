@@ -102,7 +102,7 @@ class Network:
     """What a space knows of its variables beside their domains. Raises SpaceError for all that cannot be, at once.
 
     `order` is the order by declaration, `canonical` the same without regard to it, for draws; in both dependencies
-    come first. `needs` are the variables whose values decide whether a variable is active, or what it is computed from.
+    come first. `loose` variables can be drawn by themselves, the others are in the `tied` components. `needs` are the variables whose values decide whether a variable is active, or what it is computed from.
     """
 
     def __init__(self, variables: Mapping[str, Variable[Any]], constraints: Sequence[Constraint]) -> None:
@@ -118,6 +118,13 @@ class Network:
         self.canonical = dependency_order(tuple(sorted(variables)), self.needs)
         self.free = tuple(name for name in variables if name not in self.computed)
         self.components = components(self.canonical, self.needs, self.rules)
+        self.loose = tuple(one.names[0] for one in self.components if self._is_loose(one))
+        self.tied = tuple(one for one in self.components if not self._is_loose(one))
+
+    def _is_loose(self, component: Component) -> bool:
+        """Tell whether it is one variable of which nothing is asked but to be drawn."""
+        name = component.names[0]
+        return len(component.names) == 1 and not (component.rules or name in self.computed or name in self.when)
 
     def _needs_of(self, name: str) -> tuple[str, ...]:
         condition = self.when.get(name)
@@ -162,7 +169,8 @@ class Network:
         for name, value in held.items():
             fixed = seen[name] is ABSENT or name in self.computed
             if fixed and name in values and canonical_json(value) != canonical_json(values[name]):
-                why = f"is inactive unless {self.when[name]}" if seen[name] is ABSENT else "is computed"
+                inactive = seen[name] is ABSENT and name in self.when  # a computed one is never so by itself
+                why = f"is inactive unless {self.when[name]}" if inactive else "is computed"
                 right = f"{name}: {why}, so it is {value!r} here and cannot be {values[name]!r}; leave it out."
                 problems.append(Violation((name,), right))
         return problems
