@@ -1,39 +1,61 @@
-"""Optimizers by name; a new one is a file here and a line in `OPTIMIZERS`."""
+"""Optimizers: they are asked for trials and told what these scored."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from collections.abc import Callable
+from dspex_agents.lazy_exports import lazy_exports
 
-from dspex_coordination.errors import OptimizerError, UnknownOptimizerError, near_matches
-from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext, Split, Told
-from dspex_coordination.optimizers.bootstrap_demos import BootstrapDemos
-from dspex_coordination.optimizers.random_search import RandomSearch
+if TYPE_CHECKING:
+    from dspex_coordination.optimizers.auto import Auto, Chosen, choose
+    from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext, Split, Told
+    from dspex_coordination.optimizers.bootstrap_demos import BootstrapDemos
+    from dspex_coordination.optimizers.genetic import Genetic
+    from dspex_coordination.optimizers.grid import Grid
+    from dspex_coordination.optimizers.halving import Halving
+    from dspex_coordination.optimizers.population import Population
+    from dspex_coordination.optimizers.racing import Racing
+    from dspex_coordination.optimizers.random_search import RandomSearch
+    from dspex_coordination.optimizers.registry import OPTIMIZERS, make_optimizer, optimizer_factory
+    from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
+    from dspex_coordination.optimizers.trial_book import TrialBook
+
+_MODULES = {
+    "auto": ("Auto", "Chosen", "choose"),
+    "base": ("Ask", "Optimizer", "SearchContext", "Split", "Told"),
+    "bootstrap_demos": ("BootstrapDemos",),
+    "genetic": ("Genetic",),
+    "grid": ("Grid",),
+    "halving": ("Halving",),
+    "population": ("Population",),
+    "racing": ("Racing",),
+    "random_search": ("RandomSearch",),
+    "registry": ("OPTIMIZERS", "make_optimizer", "optimizer_factory"),
+    "search_optimizer": ("SearchOptimizer",),
+    "trial_book": ("TrialBook",),
+}
 
 __all__ = [
     "OPTIMIZERS",
     "Ask",
+    "Auto",
     "BootstrapDemos",
+    "Chosen",
+    "Genetic",
+    "Grid",
+    "Halving",
     "Optimizer",
+    "Population",
+    "Racing",
     "RandomSearch",
     "SearchContext",
+    "SearchOptimizer",
     "Split",
     "Told",
+    "TrialBook",
+    "choose",
     "make_optimizer",
+    "optimizer_factory",
 ]
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    BootstrapDemos.name: BootstrapDemos,
-    RandomSearch.name: RandomSearch,
-}
-
-
-def make_optimizer(name: str, *, seed: int, max_trials: int) -> Optimizer:
-    """Return a fresh optimizer for a search of this seed and number of trials.
-
-    Raises UnknownOptimizerError, with near matches, for an unknown name, and OptimizerError for a bad number.
-    """
-    if name not in OPTIMIZERS:
-        raise UnknownOptimizerError(f"Unknown optimizer {name!r}. {near_matches(name, OPTIMIZERS)}")
-    if max_trials < 1:
-        raise OptimizerError(f"max_trials must be at least 1, got {max_trials}.")
-    return OPTIMIZERS[name](seed=seed, max_trials=max_trials)
+__getattr__, __dir__ = lazy_exports(
+    __name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+)

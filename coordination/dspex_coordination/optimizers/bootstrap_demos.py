@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
@@ -26,15 +26,15 @@ _OFF_PLAN = 100  # attempts after which any candidate of the space will do
 class BootstrapDemos(SearchOptimizer):
     """Search for a space with at least one `Demos` variable.
 
-    The first trial after the default and the early ones is the default on up to 64 seeded train rows; those that score at
-    least `threshold` are the bootstrapped demonstrations (`bootstrapped` names their ids). It is left out if no
+    The first trial after the default and the early ones is the default on up to 64 seeded train rows; those that score
+    at least `threshold` are the bootstrapped demonstrations (`bootstrapped` names their ids). It is left out if no
     trial would be left to use them, or there are no train rows. Every later trial tries one family: nearest first, then
     all families in a new order in each round. Other variables keep their defaults in every second trial and are
     sampled in the rest. A candidate depends on seed, trial number and bootstrap outcome alone, and never repeats.
     Raises OptimizerError from `start` if the space has no `Demos` variable.
     """
 
-    name: ClassVar[str] = "bootstrap"
+    name = "bootstrap"
 
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None, threshold: float = 1.0) -> None:
         super().__init__(seed=seed, max_trials=max_trials)
@@ -74,20 +74,11 @@ class BootstrapDemos(SearchOptimizer):
             ]
             self.bootstrapped = tuple(ids[row] for row in good) if told.failed is None else ()
 
-    def extra_state(self) -> dict[str, Any]:
-        """Return the bootstrapped ids."""
-        return {"bootstrapped": None if self.bootstrapped is None else list(self.bootstrapped)}
-
-    def load_extra(self, extra: Mapping[str, Any]) -> None:
-        """Take over the bootstrapped ids."""
-        ids = extra["bootstrapped"]
-        self.bootstrapped = None if ids is None else tuple(ids)
-
     def _bootstrap_rows(self, context: SearchContext) -> tuple[int, ...]:
         count = min(BOOTSTRAP_ROWS, context.train_rows)
         return tuple(sorted(seeded(context.seed, "bootstrap").sample(range(context.train_rows), count)))
 
-    def _draw(self, number: int, attempt: int) -> Candidate:
+    def _draw(self, number: int, attempt: int) -> Candidate | None:
         """Return the candidate of trial `number` at its `attempt`-th try: ever freer, until anything goes."""
         seed = self.context.seed
         rng = seeded(seed, self.name, number, attempt)
@@ -101,13 +92,13 @@ class BootstrapDemos(SearchOptimizer):
         family = order[position] if attempt < _ON_PLAN else rng.choice(families)
         keep_defaults = attempt < _ON_PLAN and (turn + position) % 2 == 0
         values: dict[str, Any] = {}
-        for name in sorted(self.space.names):
+        for name in sorted(self.space.free):
             variable = self.space.variables[name]
             if isinstance(variable, Demos):
                 values[name] = self._demos(variable, family, turn + attempt, rng)
             else:
                 values[name] = variable.default if keep_defaults else variable.sample(rng)
-        return Candidate({name: values[name] for name in self.space.names})
+        return self.space.repair(values, rng)
 
     def _families(self) -> list[str]:
         return sorted({family for variable in self.space.demos.values() for family in self._families_of(variable)})

@@ -21,8 +21,11 @@ def distinct(
 ) -> Candidate | None:
     """Return the first of `draw(0), draw(1), ...` whose key is not in `seen`, or else any unseen candidate.
 
-    A draw may give None where it found nothing. None means that every candidate of the space has been seen.
+    A draw may give None where it found nothing. All of `seen` must be of the space. None means that all have been seen.
     """
+    cardinality = space.cardinality
+    if cardinality is not None and len(seen) >= cardinality:
+        return None
     for attempt in range(attempts):
         candidate = draw(attempt)
         if candidate is not None and candidate.key not in seen:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from dspex_coordination.optimizers.base import Ask
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
@@ -17,7 +15,7 @@ class RandomSearch(SearchOptimizer):
     optimization", JMLR 13 (2012).
     """
 
-    name: ClassVar[str] = "random"
+    name = "random"
 
     def propose(self, number: int) -> Ask | None:
         """Return the next draw."""

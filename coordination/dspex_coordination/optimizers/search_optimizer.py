@@ -1,12 +1,12 @@
 """`SearchOptimizer`: what all optimizers owe their caller, so that each of them holds its algorithm only.
 
-| a subclass gives    | called                                                                    | must                      |
-|---------------------|---------------------------------------------------------------------------|---------------------------|
-| `propose(number)`   | for the trials after the default and the early ones                       | leave all as it was       |
-| `prepare()`         | at the end of `start`                                                     | refuse what it cannot search |
-| `learn(told)`       | after each tell is noted in the book                                      |                           |
-| `extra_state()`     | in `state_dict`, for what does not follow from the book                    | be JSON                   |
-| `load_extra(extra)` | at the end of `load_state_dict`, with the book loaded; no `learn` is called | restore exactly that      |
+| a subclass gives    | called                                          | must                                   |
+|---------------------|-------------------------------------------------|----------------------------------------|
+| `prepare()`         | at the end of `start`, before a state is loaded | begin afresh, or refuse the search     |
+| `propose(number)`   | for each trial after the opening                | give a trial or None; change nothing   |
+| `learn(told)`       | after each tell is noted in the book            | use only what was told, in that order  |
+| `extra_state()`     | in `state_dict`                                 | be what no book or `learn` brings back |
+| `load_extra(extra)` | after a book is loaded and `learn` repeated     | restore that                           |
 
 `propose` returns None to wait for a pending trial, or for ever if none is pending: then the search is done.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError, SpaceError
@@ -26,13 +26,13 @@ from dspex_coordination.space import Space
 
 
 class SearchOptimizer(ABC):
-    """An `Optimizer` around a `TrialBook`. Seed and number of trials are the context's; given here too, they must agree.
+    """An `Optimizer` around a `TrialBook`. Seed and number of trials are the context's; if given too, they must agree.
 
     Ready after `start`: `context`, `space` (with the train ids bound to its `Demos`), `book`, and `opening`, the
     candidates every search begins with: the default and the early ones, each once.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None) -> None:
         self._settings = (seed, max_trials)
@@ -69,11 +69,10 @@ class SearchOptimizer(ABC):
     def start(self, context: SearchContext) -> None:
         """Take the context. Raises OptimizerError if this optimizer cannot search it."""
         context.check(self.name, *self._settings)
-        self._context, self._exhausted = context, False
+        self._context = context
         self.space: Space = context.space.bind(context.train_ids, context.train_labels)
-        self.book = TrialBook(self.name, context)
         self.opening: tuple[Candidate, ...] = self._opening(context)
-        self.prepare()
+        self._begin()
 
     def ask(self, pending: int) -> Ask | None:  # noqa: ARG002 - the book knows which trials are pending
         """Return the next trial, or None to wait for a pending one or because it is done."""
@@ -120,8 +119,8 @@ class SearchOptimizer(ABC):
         """Go on from a saved state. Raises OptimizerError for the state of another optimizer."""
         if state.get("optimizer") != self.name:
             raise OptimizerError(f"A state of {state.get('optimizer')!r} cannot be loaded into {self.name!r}.")
-        self.book = TrialBook(self.name, self.context)
-        self.book.load_state_dict(state)
+        self._begin()
+        self.book.load_state_dict(state, self.learn)
         self._exhausted = state["exhausted"]
         self.load_extra(state["extra"])
 
@@ -132,6 +131,11 @@ class SearchOptimizer(ABC):
         """
         candidate = distinct(self.space, self.book.seen, draw)
         return None if candidate is None else Ask(candidate)
+
+    def _begin(self) -> None:
+        self.book = TrialBook(self.name, self.context)
+        self._exhausted = False
+        self.prepare()
 
     def _opening(self, context: SearchContext) -> tuple[Candidate, ...]:
         opening = {candidate.key: candidate for candidate in (self.space.default(), *context.early)}

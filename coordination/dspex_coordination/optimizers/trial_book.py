@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,8 @@ class TrialBook:
     """The trials of one optimizer in one search, with the checks every optimizer owes its caller.
 
     Results are kept without their outputs. `earlier` holds those trials of earlier runs that can inform this search:
-    on validation rows, scored, with every measure it compares by, and with a candidate of its space.
+    on validation rows, scored, with every measure it compares by, and with a candidate of its space. `rows_asked` is
+    the number of rows asked, those left out that a trial takes over from an earlier one of the same candidate.
     """
 
     def __init__(self, owner: str, context: SearchContext) -> None:
@@ -25,7 +26,9 @@ class TrialBook:
         self._pending: dict[int, Ask] = {}
         self._told: dict[int, Told] = {}
         self._seen: dict[str, int] = {}
+        self._looks: dict[str, int] = {}
         self._latest: dict[str, Told] = {}
+        self.rows_asked = 0
         self._leaders: Leaders[Told] = Leaders(context)
         self.earlier: tuple[Told, ...] = tuple(_bare(told) for told in context.earlier if self._informs(told))
 
@@ -55,6 +58,11 @@ class TrialBook:
         return self._seen
 
     @property
+    def looks(self) -> Mapping[str, int]:
+        """By a candidate's key the most validation rows that one trial asked of it."""
+        return self._looks
+
+    @property
     def scored(self) -> Mapping[str, Told]:
         """By a candidate's key its scored validation trial on the most rows, of a tie the one told last."""
         return self._latest
@@ -69,7 +77,16 @@ class TrialBook:
         self._seen.setdefault(ask.candidate.key, self.asked)
         self._pending[self.asked] = ask
         self._asks.append(ask)
+        self.rows_asked += self.cost(ask)
+        if ask.split == "validation":
+            key = ask.candidate.key
+            self._looks[key] = max(self._looks.get(key, 0), self._rows_of(ask))
         return ask
+
+    def cost(self, ask: Ask) -> int:
+        """Return how many rows a trial would add to those asked of its candidate before."""
+        known = 0 if ask.fresh or ask.split == "train" else self._looks.get(ask.candidate.key, 0)
+        return max(0, self._rows_of(ask) - known)
 
     def tell(self, told: Told) -> None:
         """Note a result.
@@ -95,15 +112,20 @@ class TrialBook:
             "told": [{**told.to_json(), "candidate": None, "outputs": None} for told in self._told.values()],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a saved book."""
+    def load_state_dict(self, state: Mapping[str, Any], learn: Callable[[Told], None]) -> None:
+        """Take over a saved book, and call `learn` with each result as it is noted, in the order of the tells."""
         for entry in state["asked"]:
             rows = None if entry["rows"] is None else tuple(entry["rows"])
             self.ask(Ask(Candidate(entry["candidate"]), entry["split"], rows, entry["fresh"]))
         for entry in state["told"]:
             candidate = self._asks[entry["number"]].candidate.to_json()
             blank = [None] * len(entry["rows"])
-            self._note(Told.from_json({**entry, "candidate": candidate, "outputs": blank}))
+            told = Told.from_json({**entry, "candidate": candidate, "outputs": blank})
+            self._note(told)
+            learn(told)
+
+    def _rows_of(self, ask: Ask) -> int:
+        return self._context.rows_of(ask.split) if ask.rows is None else len(ask.rows)
 
     def _note(self, told: Told) -> None:
         del self._pending[told.number]
