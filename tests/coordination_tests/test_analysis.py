@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from dspex_coordination import Choice, Demos, Float, Int, Space
 from dspex_coordination.analysis import (
+    FinishedTrial,
     SearchRun,
     dimensions,
     history,
@@ -22,26 +24,26 @@ from dspex_coordination.analysis import (
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import COST, SCORE, Bound, Objective
-from dspex_coordination.optimizers.base import Split, Told
+from dspex_coordination.optimizers.base import Split
 
 SPACE = Space({"x": Float(0.0, 1.0)})
 
 
 def told(
     number: int,
-    *scores: float | None,
+    *scores: float,
     cost: float = 0.0,
     measures: Mapping[str, float] | None = None,
     split: Split = "validation",
     failed: str | None = None,
-) -> Told:
-    rows = tuple(range(len(scores)))
-    values = Candidate({"x": number / 100})
-    return Told(number, values, split, rows, scores, (None,) * len(rows), cost, failed, measures or {})
+) -> FinishedTrial:
+    means = {**(measures or {}), "score": fmean(scores)} if scores else {}
+    candidate = Candidate({"x": number / 100})
+    return FinishedTrial(number, candidate, range(len(scores)), means, cost, failed, split)
 
 
-def run(*trials: Told, **options: Any) -> SearchRun:
-    return SearchRun(**{"run_id": "run-1", "space": SPACE, "trials": trials, **options})
+def run(*trials: FinishedTrial, **options: Any) -> SearchRun:
+    return SearchRun(**{"run_id": "run-1", "space_json": SPACE.to_json(), "trials": trials, **options})
 
 
 # history --------------------------------------------------------------------------------------------------------
@@ -151,8 +153,8 @@ def test_searches_that_judge_a_measure_differently_are_not_compared() -> None:
 
 
 def test_scores_are_paired_on_the_rows_that_both_trials_have() -> None:
-    one = Told(0, Candidate({"x": 0.0}), "validation", (4, 1, 2), (0.4, 0.1, None), (None,) * 3, 0.0, None)
-    other = Told(1, Candidate({"x": 1.0}), "validation", (1, 2, 3, 4), (1.0, 2.0, 3.0, 4.0), (None,) * 4, 0.0, None)
+    one = {4: 0.4, 1: 0.1, 2: None}
+    other = {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0}
     assert paired_scores(one, other) == ((0.1, 0.4), (1.0, 4.0))
 
 
@@ -203,6 +205,6 @@ def test_parallel_coordinates_have_a_value_a_trial_and_need_a_variable() -> None
     shown = parallel_coordinates(run(told(0, 0.5), told(1, failed="boom"), told(7, 0.7)))
     assert (shown.trials, shown.values) == ((0, 7), (0.5, 0.7))
     assert shown.axes[0].positions == (0.0, pytest.approx(0.07))
-    empty = Told(0, Candidate({}), "validation", (0,), (0.5,), (None,), 0.0, None)
+    empty = FinishedTrial(0, Candidate({}), range(1), {"score": 0.5})
     with pytest.raises(SweepError, match="has no variable"):
-        parallel_coordinates(run(empty, space=Space({})))
+        parallel_coordinates(run(empty, space_json=Space({}).to_json()))

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dspex_coordination import Bool, Choice, Float, Int, Space
-from dspex_coordination.analysis import SearchRun, importances
+from dspex_coordination.analysis import FinishedTrial, SearchRun, importances
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import Objective
-from dspex_coordination.optimizers.base import Told
 
 MIXED = Space(
     {
@@ -43,10 +42,8 @@ def spread(count: int) -> list[dict[str, Any]]:
 
 
 def search(space: Space, values: list[dict[str, Any]], score: Callable[[dict[str, Any]], float]) -> SearchRun:
-    trials = tuple(
-        Told(i, Candidate(v), "validation", (0,), (score(v),), (None,), 0.0, None) for i, v in enumerate(values)
-    )
-    return SearchRun("run-1", space, trials)
+    trials = tuple(FinishedTrial(i, Candidate(v), range(1), {"score": score(v)}) for i, v in enumerate(values))
+    return SearchRun("run-1", space.to_json(), trials)
 
 
 def quality(values: dict[str, Any]) -> float:
@@ -82,7 +79,7 @@ def test_what_is_to_be_small_is_weighed_by_the_small() -> None:
     values = spread(100)
     up = search(MIXED, values, quality)
     down = search(MIXED, values, lambda v: -quality(v))
-    minimised = SearchRun("run-1", MIXED, down.trials, (Objective("score", "minimize"),))
+    minimised = SearchRun("run-1", MIXED.to_json(), down.trials, (Objective("score", "minimize"),))
     assert shares(minimised) == pytest.approx(shares(up))
 
 
@@ -111,15 +108,15 @@ def test_too_few_trials_equal_trials_and_a_wrong_share_are_errors_in_words() -> 
 def test_shares_are_a_distribution_and_do_not_depend_on_the_order_of_the_trials(scores: list[float], seed: int) -> None:
     values = spread(len(scores))
     trials = [
-        Told(i, Candidate(v), "validation", (0,), (s,), (None,), 0.0, None)
+        FinishedTrial(i, Candidate(v), range(1), {"score": s})
         for i, (v, s) in enumerate(zip(values, scores, strict=True))
     ]
     try:
-        found = shares(SearchRun("run-1", MIXED, tuple(trials)))
+        found = shares(SearchRun("run-1", MIXED.to_json(), tuple(trials)))
     except SweepError as error:
         assert "equally good" in str(error)  # noqa: PT017 - an outcome of this property, not the expected error
         return
     assert all(share >= 0 for share in found.values())
     assert sum(found.values()) == pytest.approx(1.0)
     random.Random(seed).shuffle(trials)
-    assert shares(SearchRun("run-1", MIXED, tuple(trials))) == pytest.approx(found)
+    assert shares(SearchRun("run-1", MIXED.to_json(), tuple(trials))) == pytest.approx(found)

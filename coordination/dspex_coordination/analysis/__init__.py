@@ -10,11 +10,12 @@ from dspex_coordination.analysis.dimension import Dimension, dimensions
 from dspex_coordination.analysis.history import Step, history, reached
 from dspex_coordination.analysis.importance import Importance, importances
 from dspex_coordination.analysis.parallel import ParallelCoordinates, parallel_coordinates
-from dspex_coordination.analysis.run import SearchRun
+from dspex_coordination.analysis.run import FinishedTrial, SearchRun
 from dspex_coordination.analysis.tradeoff import Tradeoff, tradeoffs
 
 __all__ = [
     "Dimension",
+    "FinishedTrial",
     "Importance",
     "ParallelCoordinates",
     "SearchRun",

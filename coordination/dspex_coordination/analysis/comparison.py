@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dspex_coordination.analysis.history import Step, history, reached
-from dspex_coordination.analysis.run import SearchRun
+from dspex_coordination.analysis.run import FinishedTrial, SearchRun
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import Objective
-from dspex_coordination.optimizers.base import Told
 from dspex_coordination.space import Space
 
 
@@ -19,7 +18,7 @@ class Standing:
     """Where one search ended: its best trial, its last step, and the first step as good as the threshold."""
 
     run: SearchRun
-    best: Told
+    best: FinishedTrial
     last: Step
     reached: Step | None
 
@@ -51,19 +50,20 @@ def standings(
     return objective, level, tuple(found)
 
 
-def _leader(run: SearchRun, course: Sequence[Step]) -> Told:
+def _leader(run: SearchRun, course: Sequence[Step]) -> FinishedTrial:
     number = course[-1].leader
     return next(trial for trial in run.trials if trial.number == number)
 
 
-def paired_scores(one: Told, other: Told) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the scores of both trials on the rows on which both have one, in the order of the rows."""
-    mine, theirs = (
-        {row: score for row, score in zip(trial.rows, trial.scores, strict=True) if score is not None}
-        for trial in (one, other)
-    )
-    common = sorted(mine.keys() & theirs.keys())
-    return tuple(mine[row] for row in common), tuple(theirs[row] for row in common)
+Scores = Mapping[int, float | None]
+"""The scores of one trial by row; None where the metric gave none."""
+
+
+def paired_scores(one: Scores, other: Scores) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the scores of two trials on the rows on which both have one, in the order of the rows."""
+    pairs = [(one[row], other[row]) for row in sorted(one.keys() & other.keys())]
+    both = [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
+    return tuple(mine for mine, _ in both), tuple(theirs for _, theirs in both)
 
 
 def space_changes(before: Space, after: Space) -> tuple[str, ...]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from dspex_coordination.analysis.run import SearchRun
+from dspex_coordination.analysis.run import FinishedTrial, SearchRun
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import Leaders, Objective
-from dspex_coordination.optimizers.base import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def history(run: SearchRun, measure: str | None = None) -> tuple[Step, ...]:
     """
     objective = run.objective(measure)
     wanted = {id(trial) for trial in run.having(objective.name, *(bound.name for bound in run.bounds))}
-    leaders: Leaders[Told] = Leaders(replace(run, objectives=(objective,)))
+    leaders: Leaders[FinishedTrial] = Leaders(replace(run, objectives=(objective,)))
     steps: list[Step] = []
     spent = 0.0
     for place, trial in enumerate(run.trials, start=1):

@@ -1,29 +1,53 @@
-"""`SearchRun`: the trials of one search and what they were compared by."""
+"""`SearchRun`: the finished trials of one search and what they were compared by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SweepError, near_matches
 from dspex_coordination.objectives import COST, LATENCY, SCORE, Bound, Objective, best_of
-from dspex_coordination.optimizers.base import Told
+from dspex_coordination.optimizers.base import Split
 from dspex_coordination.space import Space
 
 _SMALL_IS_GOOD = (COST, LATENCY, Objective("latency_p95_s", "minimize"))
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedTrial:
+    """One trial that was told: what it was scored on, and the means by name; a failed one has none."""
+
+    number: int
+    candidate: Candidate
+    rows: Sequence[int]
+    measures: Mapping[str, float] = field(default_factory=dict)
+    cost_usd: float = 0.0
+    failed: str | None = None
+    split: Split = "validation"
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRun:
-    """A search as it was told: `trials` in the order of the tells. It may still be running."""
+    """A search as it was told: `trials` in the order of the tells. It may still be running.
+
+    `space_json` is what `Space.to_json` gave.
+    """
 
     run_id: str
-    space: Space
-    trials: tuple[Told, ...]
+    space_json: Mapping[str, Any]
+    trials: tuple[FinishedTrial, ...]
     objectives: tuple[Objective, ...] = (SCORE,)
     bounds: tuple[Bound, ...] = ()
 
     @property
-    def scored(self) -> tuple[Told, ...]:
+    def space(self) -> Space:
+        """The space, built anew. Raises SpaceError or VariableError for one that this version cannot build."""
+        return Space.from_json(self.space_json)
+
+    @property
+    def scored(self) -> tuple[FinishedTrial, ...]:
         """The validation trials that have a score: those that can be the best."""
         return tuple(trial for trial in self.trials if trial.split == "validation" and trial.measures)
 
@@ -47,12 +71,12 @@ class SearchRun:
         known = {one.name: one for one in (*_SMALL_IS_GOOD, *self.objectives)}
         return known.get(chosen, Objective(chosen))
 
-    def having(self, *names: str) -> tuple[Told, ...]:
+    def having(self, *names: str) -> tuple[FinishedTrial, ...]:
         """Return the scored trials that have every one of these measures."""
         return tuple(trial for trial in self.scored if all(name in trial.measures for name in names))
 
     @property
-    def best(self) -> Told | None:
+    def best(self) -> FinishedTrial | None:
         """The best trial as the search ranks them; None before there is one."""
         named = [*(one.name for one in self.objectives), *(bound.name for bound in self.bounds)]
         return best_of(self.having(*named), self)

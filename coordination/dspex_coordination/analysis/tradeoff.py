@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dspex_coordination.analysis.run import SearchRun
+from dspex_coordination.analysis.run import FinishedTrial, SearchRun
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import Leaders
-from dspex_coordination.optimizers.base import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def tradeoffs(run: SearchRun, x: str, y: str) -> tuple[Tradeoff, ...]:
     trials = run.having(x, y, *(bound.name for bound in run.bounds))
     if not trials:
         raise SweepError(f"No trial of sweep {run.run_id!r} has both {x!r} and {y!r}.")
-    leaders: Leaders[Told] = Leaders(replace(run, objectives=pair))
+    leaders: Leaders[FinishedTrial] = Leaders(replace(run, objectives=pair))
     for trial in trials:
         leaders.add(trial)
     front = {trial.number for trial in leaders.front}
