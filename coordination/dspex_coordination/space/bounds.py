@@ -9,31 +9,59 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dspex_coordination.conditions import ABSENT, Condition, Expression
-from dspex_coordination.space.network import Network, Rule
+from dspex_coordination.conditions import ABSENT, Expression
+from dspex_coordination.conditions.operators import ROUNDING
+from dspex_coordination.space.component import Rule
+from dspex_coordination.space.network import Network
 from dspex_coordination.space.trials import EVERYWHERE, Limits
-from dspex_coordination.variables import Float, Int
+from dspex_coordination.variables import Choice, Float, Int
 
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 
 
-def window(network: Network, name: str, rules: Iterable[Rule], seen: Mapping[str, Any]) -> Limits:
+def window(network: Network, name: str, rules: Iterable[Rule], known: Mapping[str, Any]) -> Limits:
     """Return bounds outside which no value of a number keeps all the rules; a value inside may still break one."""
     if not isinstance(network.variables[name], Float | Int):
         return EVERYWHERE
     low, high = EVERYWHERE
     for rule in rules:
         if rule.constraint.condition is not None:
-            found = _Narrowing(network, name, seen).of(rule.constraint.condition)
+            found = Bounds(network, known, name).of(rule.constraint.condition)
             low, high = max(low, found[0]), min(high, found[1])
     return low, high
 
 
-class _Narrowing:
-    """The bounds of one variable under one condition."""
+def refuted(network: Network, rules: Iterable[Rule], known: Mapping[str, Any]) -> Rule | None:
+    """Return a rule that is broken whatever the variables without a known value will be; None if none surely is."""
+    bounds = Bounds(network, known)
+    for rule in rules:
+        if rule.constraint.condition is not None and bounds.possible(rule.constraint.condition, wanted=True) is False:
+            return rule
+    return None
 
-    def __init__(self, network: Network, name: str, seen: Mapping[str, Any]) -> None:
-        self._network, self._name, self._seen = network, name, seen
+
+class Bounds:
+    """What is sure of conditions and numbers when only some values are known, `ABSENT` for inactive variables.
+
+    `name` is the variable whose bounds are asked for, if any.
+    """
+
+    def __init__(self, network: Network, known: Mapping[str, Any], name: str = "") -> None:
+        self._network, self._name, self._seen = network, name, known
+
+    def possible(self, condition: Expression, *, wanted: bool) -> bool:
+        """Return whether a condition may still come out as `wanted`, or as neither; False if it surely cannot."""
+        if all(name in self._seen for name in condition.names):
+            return condition.value(self._seen) is not (not wanted)
+        if condition.op == "not":
+            return self.possible(condition.args[0], wanted=not wanted)
+        if condition.op in ("and", "or"):
+            parts = (self.possible(part, wanted=wanted) for part in condition.args)
+            return all(parts) if wanted is (condition.op == "and") else any(parts)
+        if condition.op not in _MIRRORED:
+            return True
+        left, right = (self._interval(side) for side in condition.args)
+        return left is None or right is None or _may_be(condition.op, left, right, wanted=wanted)
 
     def of(self, condition: Expression) -> Limits:
         """Return the bounds that the truth of `condition` leaves the variable."""
@@ -41,7 +69,7 @@ class _Narrowing:
             found = [self.of(part) for part in condition.args]
             return max(low for low, _ in found), min(high for _, high in found)
         if condition.op == "or":
-            open_parts = [part for part in condition.args if not self._fails(part)]
+            open_parts = [part for part in condition.args if self.possible(part, wanted=True)]
             return self.of(open_parts[0]) if len(open_parts) == 1 else EVERYWHERE
         if condition.op not in _MIRRORED:
             return EVERYWHERE
@@ -56,9 +84,6 @@ class _Narrowing:
         low = bounds[0] if op in ("==", ">", ">=") else -math.inf
         high = bounds[1] if op in ("==", "<", "<=") else math.inf
         return self._isolated(moving, (low, high))
-
-    def _fails(self, part: Condition) -> bool:
-        return all(name in self._seen for name in part.names) and part.value(self._seen) is False
 
     def _isolated(self, moving: Expression, target: Limits) -> Limits:
         """Return the bounds of the variable that keep `moving`, which contains it once, within `target`."""
@@ -80,6 +105,9 @@ class _Narrowing:
             return _point(node.args[0])
         if node.op == "var":
             return self._of_variable(node.args[0])
+        if node.op == "count":
+            sure = [self.possible(part, wanted=False) for part in node.args].count(False)
+            return sure, [self.possible(part, wanted=True) for part in node.args].count(True)
         if node.op not in _FORWARD:
             return None
         parts = [self._interval(part) for part in node.args]
@@ -94,8 +122,21 @@ class _Narrowing:
             return None
         if isinstance(variable, Float | Int):
             return variable.low, variable.high
+        if isinstance(variable, Choice):
+            points = [point for option in variable.options if (point := _point(option)) is not None]
+            return (min(points)[0], max(points)[1]) if len(points) == len(variable.options) else None
         formula = self._network.formula(name)
         return None if formula is None else self._interval(formula)
+
+
+def _may_be(op: str, left: Limits, right: Limits, *, wanted: bool) -> bool:
+    """Return whether a comparison of two numbers within bounds may come out as `wanted`."""
+    lowest, highest = (number for number in (left[0] - right[1], left[1] - right[0]))
+    slack = ROUNDING * max(1.0, *(abs(end) for end in (*left, *right) if math.isfinite(end)))
+    if op == "==":
+        return lowest <= slack and highest >= -slack if wanted else not lowest == highest == 0
+    upwards = (op in (">", ">=")) is wanted
+    return highest >= -slack if upwards else lowest <= slack
 
 
 def _point(value: Any) -> Limits | None:

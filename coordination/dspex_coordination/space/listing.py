@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
-from dspex_coordination.space.bounds import window
-from dspex_coordination.space.network import Component, Network, Values
+from dspex_coordination.space.bounds import refuted, window
+from dspex_coordination.space.component import Component, Values
+from dspex_coordination.space.network import Network
 from dspex_coordination.space.trials import within
 
 MAX_GRID = 2**16  # values of one variable that are listed at most
@@ -116,7 +117,10 @@ class Listing:
         for value, visible in level:
             self._idle += 1
             held[name], seen[name] = value, visible
-            if not any(rule.broken(seen, held) for rule in self._component.ready[position]):
+            if any(rule.broken(seen, held) for rule in self._component.ready[position]):
+                continue
+            waiting = self._component.waiting[position]
+            if not waiting or refuted(self._network, waiting, seen) is None:
                 return True
         held.pop(name, None)
         seen.pop(name, None)

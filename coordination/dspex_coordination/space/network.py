@@ -3,90 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.conditions import ABSENT, Condition, Expression, V, implies
 from dspex_coordination.errors import VariableError, near_matches
+from dspex_coordination.space.component import Component, Rule, Values, components
 from dspex_coordination.space.constraint import Constraint
 from dspex_coordination.space.order import dependency_order
 from dspex_coordination.space.violation import Violation, space_error
 from dspex_coordination.variables import Variable
 from dspex_coordination.variables.composite import Composite
-
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rule:
-    """A constraint or a requirement of a variable, ready to be checked. `names` are the variables it looks at."""
-
-    constraint: Constraint
-    names: tuple[str, ...]
-
-    def broken(self, seen: Mapping[str, Any], held: Mapping[str, Any]) -> str | None:
-        """Return what is wrong, None if nothing. `seen` has ABSENT for inactive variables, `held` their default.
-
-        Raises SpaceError if the condition or function cannot be computed.
-        """
-        condition, function = self.constraint.condition, self.constraint.function
-        if condition is not None:
-            if condition.value(seen) is not False:
-                return None
-            return self.constraint.message or f"{condition} does not hold: {condition.text(held)}."
-        assert function is not None  # noqa: S101 - a constraint is one of the two
-        answer = function({name: held[name] for name in self.names})
-        if answer is True:
-            return None
-        if answer is False or isinstance(answer, str):
-            return self.constraint.message or answer or f"{self.constraint} does not hold."
-        raise space_error("A constraint cannot be checked", [_no_answer(self.constraint, self.names, answer)])
-
-
-def _no_answer(constraint: Constraint, names: tuple[str, ...], answer: Any) -> Violation:
-    return Violation(names, f"{constraint} must return True, False or a sentence, got {answer!r}.")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Component:
-    """Variables that no rule or dependency ties to any other; their values are found apart from the rest.
-
-    `names` are in canonical order; `ready[i]` are the rules whose last variable is the i-th.
-    """
-
-    names: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    ready: tuple[tuple[Rule, ...], ...]
-
-    def touching(self, name: str) -> list[Rule]:
-        """Return the rules that look at a variable."""
-        return [rule for rule in self.rules if name in rule.names]
-
-
-def components(
-    order: Sequence[str], needs: Mapping[str, Sequence[str]], rules: Sequence[Rule]
-) -> tuple[Component, ...]:
-    """Return the connected parts of a network, each in the given order, sorted by their first name."""
-    group = {name: [name] for name in order}
-    for tied in (*((name, *needs[name]) for name in order), *(rule.names for rule in rules)):
-        for other in tied[1:]:
-            first, second = group[tied[0]], group[other]
-            if first is not second:
-                first += second
-                group.update(dict.fromkeys(second, first))
-    rank = {name: position for position, name in enumerate(order)}
-    parts = {id(members): sorted(members, key=rank.__getitem__) for members in group.values()}
-    return tuple(_component(names, rules, rank) for names in sorted(parts.values(), key=lambda names: rank[names[0]]))
-
-
-def _component(names: Sequence[str], rules: Sequence[Rule], rank: Mapping[str, int]) -> Component:
-    own = [rule for rule in rules if rule.names and rule.names[0] in names]
-    own.sort(key=lambda rule: canonical_json(rule.constraint.meaning()))  # whatever their order: equal draws
-    last = {rule: max(rule.names, key=rank.__getitem__) for rule in own}
-    return Component(
-        tuple(names), tuple(own), tuple(tuple(rule for rule in own if last[rule] == name) for name in names)
-    )
 
 
 def _own_rules(variable: Variable[Any]) -> list[Constraint]:
@@ -102,7 +29,8 @@ class Network:
     """What a space knows of its variables beside their domains. Raises SpaceError for all that cannot be, at once.
 
     `order` is the order by declaration, `canonical` the same without regard to it, for draws; in both dependencies
-    come first. `loose` variables can be drawn by themselves, the others are in the `tied` components. `needs` are the variables whose values decide whether a variable is active, or what it is computed from.
+    come first. `needs` are the variables whose values decide whether a variable is active, or what it is computed from.
+    `loose` variables can be drawn by themselves, the others are in the `tied` components.
     """
 
     def __init__(self, variables: Mapping[str, Variable[Any]], constraints: Sequence[Constraint]) -> None:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dspex_coordination.space.bounds import window
-from dspex_coordination.space.network import Component, Network, Rule, Values
+from dspex_coordination.space.bounds import refuted, window
+from dspex_coordination.space.component import Component, Rule, Values
+from dspex_coordination.space.network import Network
 from dspex_coordination.space.trials import trial_values
 
 ATTEMPTS = 64  # draws of a whole part before it is built value by value
@@ -21,8 +22,8 @@ def drawn(network: Network, rng: random.Random) -> Values:
     A part is drawn as declared until its rules hold, which keeps the declared distribution among the feasible values.
     If that fails, it is searched value by value, and at last changed from the default one variable at a time.
     """
-    held: Values = {}
-    for component in network.components:
+    held: Values = {name: network.variables[name].sample(rng) for name in network.loose}
+    for component in network.tied:
         found = accepted(network, component, rng)
         if found is None:
             found = Search(network, component, rng, {}).run() or _wandered(network, component, rng)
@@ -110,6 +111,7 @@ class Search:
     ) -> None:
         self._network, self._component, self._rng, self._fixed = network, component, rng, fixed
         self._steps = steps
+        self._foregone = {name: value for name, value in fixed.items() if name not in network.when}
         self._rank = {name: position for position, name in enumerate(component.names)}
         self._held: Values = {}
         self._seen: Values = {}
@@ -141,7 +143,7 @@ class Search:
         for value, visible in trials:
             self._steps -= 1
             self._held[name], self._seen[name] = value, visible
-            rule = next((r for r in self._component.ready[position] if r.broken(self._seen, self._held)), None)
+            rule = self._broken(position)
             if rule is None:
                 return True
             self.blame[rule] += 1
@@ -153,6 +155,17 @@ class Search:
         culprits.update(self._rank[other] for other in (*self._network.needs[name], *narrowing))
         culprits -= set(range(position, len(self._rank)))
         return False
+
+    def _broken(self, position: int) -> Rule | None:
+        """Return a rule that the value just placed breaks, now or whatever comes."""
+        for rule in self._component.ready[position]:
+            if rule.broken(self._seen, self._held) is not None:
+                return rule
+        later = self._component.waiting[position]
+        return refuted(self._network, later, self._known()) if later else None
+
+    def _known(self) -> Values:
+        return {**self._foregone, **self._seen}
 
     def _jump(self, trials: list[Iterator[Any]], culprits: list[set[int]]) -> bool:
         """Go back to the last variable that has a part in the failure; False if there is none."""
@@ -175,7 +188,7 @@ class Search:
         elif name in self._fixed:
             yield self._fixed[name], self._fixed[name]
         else:
-            limits = window(network, name, self._component.touching(name), self._seen)
+            limits = window(network, name, self._component.touching(name), self._known())
             values, complete = trial_values(network.variables[name], limits, self._rng)
             self.exhaustive = self.exhaustive and complete
             for value in values:

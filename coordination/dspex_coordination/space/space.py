@@ -12,9 +12,10 @@ from dspex_coordination.candidate import Candidate
 from dspex_coordination.canonical import canonical_json, digest
 from dspex_coordination.conditions import ABSENT
 from dspex_coordination.errors import SpaceError
+from dspex_coordination.space.component import Values
 from dspex_coordination.space.constraint import Constraint, as_constraint
 from dspex_coordination.space.listing import counted, listed
-from dspex_coordination.space.network import Network, Values
+from dspex_coordination.space.network import Network
 from dspex_coordination.space.search import drawn, repaired
 from dspex_coordination.space.suggestion import mended, unusable_default
 from dspex_coordination.space.violation import Violation, space_error

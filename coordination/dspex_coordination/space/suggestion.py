@@ -10,12 +10,14 @@ from dspex_coordination.canonical import canonical_json
 from dspex_coordination.conditions import ABSENT
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space.bounds import window
-from dspex_coordination.space.network import Network, Rule, Values
-from dspex_coordination.space.search import repaired
+from dspex_coordination.space.component import Component, Rule, Values, component
+from dspex_coordination.space.network import Network
+from dspex_coordination.space.search import Search, repaired
 from dspex_coordination.space.trials import EVERYWHERE, inside, within
 from dspex_coordination.space.violation import Violation, infeasible, space_error
 
 TRIED = 64  # values of one variable, nearest first
+DEFINITION_STEPS = 10_000  # values tried to find out whether constraints contradict each other
 _SEED = 0
 
 
@@ -24,27 +26,32 @@ def mended(network: Network, held: Values, seen: Values) -> list[Violation]:
     broken = network.broken(seen, held)
     rules = {rule for rule, _ in broken}
     return [
-        Violation(rule.names, message, rule.constraint.fix or _fix(network, rule, rules, held, seen))
+        Violation(rule.names, message, rule.constraint.fix or _advice(_change(network, rule, rules, held, seen)))
         for rule, message in broken
     ]
 
 
-def _fix(network: Network, rule: Rule, broken: set[Rule], held: Values, seen: Values) -> str | None:
+def _advice(change: tuple[str, Any] | None) -> str | None:
+    return None if change is None else f"set {change[0]} to {change[1]!r}"
+
+
+def _change(network: Network, rule: Rule, allowed: set[Rule], held: Values, seen: Values) -> tuple[str, Any] | None:
+    """Return a variable and the value near its own that keeps a rule and breaks none but the allowed ones."""
     for name in reversed(network.settable(rule.names)):
         if seen[name] is ABSENT:
             continue
         for value in _near(network, name, rule, held, seen):
             changed, visible = network.folded({**held, name: value}, [])
             still = {one for one, _ in network.broken(visible, changed)}
-            if rule not in still and still <= broken:
-                return f"set {name} to {value!r}"
+            if rule not in still and still <= allowed:
+                return name, value
     return None
 
 
 def _near(network: Network, name: str, rule: Rule, held: Values, seen: Values) -> Iterator[Any]:
     """Yield the nearest value that the rule leaves a number, then those of its grid, near ones first."""
     variable = network.variables[name]
-    others = {other: value for other, value in seen.items() if other != name and other not in network.computed}
+    others = {other: value for other, value in seen.items() if name not in network.settable([other])}
     limits = window(network, name, [rule], others)
     found = inside(variable, limits)
     if found is None:
@@ -59,12 +66,52 @@ def _near(network: Network, name: str, rule: Rule, held: Values, seen: Values) -
 
 
 def unusable_default(network: Network, problems: list[Violation], held: Values, seen: Values) -> SpaceError:
-    """Return the error for a default configuration that breaks rules: with one that keeps them, if there is one."""
-    violations = [*problems, *mended(network, held, seen)]
-    found = repaired(network, {name: held[name] for name in network.free}, random.Random(_SEED))  # noqa: S311 - one of many, always the same
+    """Return the error for defaults that break rules, with values that keep them or with rules that cannot be kept."""
+    broken = network.broken(seen, held)
+    nearest = (_change(network, rule, set(), held, seen) for rule, _ in broken)
+    change = None if problems else next((one for one in nearest if one is not None), None)
+    start = {name: held[name] for name in network.free} | ({} if change is None else dict([change]))
+    found = repaired(network, start, _generator())
     if found is None:
-        heading = "No configuration was found that keeps these constraints; they may contradict each other"
-        return infeasible(heading, violations)
+        return _contradiction(network, problems, broken)
+    violations = [*problems, *mended(network, held, seen)]
     changed = {name: value for name, value in found.items() if canonical_json(value) != canonical_json(held[name])}
     offer = ", ".join(f"{name}={changed[name]!r}" for name in network.variables if name in changed)
     return space_error(f"The defaults cannot be used together; these would do: {offer}. They break", violations)
+
+
+def _contradiction(network: Network, problems: list[Violation], broken: list[tuple[Rule, str]]) -> SpaceError:
+    """Return the error with the rules in the way: as few as leave the search without success (a deletion filter)."""
+    rules = {rule for rule, _ in broken}
+    in_way, proven = [rule for rule in rules if not rule.names], True
+    for part in network.components:
+        if not rules.isdisjoint(part.rules):
+            found, sure = _excluding(network, part)
+            in_way += found
+            proven = proven and sure
+    why = "contradict each other" if proven else "leave no configuration that a bounded search could find"
+    violations = [
+        *problems,
+        *(Violation(one.names, f"{one.constraint}: {one.constraint.message or 'must hold'}") for one in in_way),
+    ]
+    return infeasible(f"This space has no candidate, since these constraints {why}", violations)
+
+
+def _excluding(network: Network, part: Component) -> tuple[list[Rule], bool]:
+    rules, proven = list(part.rules), _searched(network, part)
+    for rule in part.rules:
+        fewer = component(part.names, [one for one in rules if one is not rule])
+        outcome = _searched(network, fewer)
+        if outcome is not None and outcome >= (proven or False):
+            rules.remove(rule)
+    return rules, bool(proven)
+
+
+def _searched(network: Network, part: Component) -> bool | None:
+    """Return None if a search finds values, else whether it is sure that there are none."""
+    search = Search(network, part, _generator(), {}, DEFINITION_STEPS)
+    return search.exhaustive if search.run() is None else None
+
+
+def _generator() -> random.Random:
+    return random.Random(_SEED)  # noqa: S311 - one of many, always the same

@@ -17,7 +17,7 @@ class Violation:
     fix: str | None = None
 
     def __str__(self) -> str:
-        return self.message if self.fix is None else f"{self.message} To mend it, {self.fix}."
+        return self.message if self.fix is None else f"{self.message.rstrip('.')}. Fix: {self.fix.rstrip('.')}."
 
 
 def space_error(heading: str, violations: Iterable[Violation]) -> SpaceError:
