@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from dspex_coordination.errors import JournalError, ResumeError
 from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext, Told
-from dspex_coordination.sweep.record import Event, RecordedRow
+from dspex_coordination.sweep.record import Attempt, Event, RecordedRow
+from dspex_coordination.sweep.reuse import KnownRows
 from dspex_coordination.sweep.store import SweepStore
 from dspex_coordination.sweep.trial import Trial
 from dspex_coordination.sweep.work import RowResult
@@ -24,7 +25,8 @@ def asked(number: int, ask: Ask, pending: int) -> Event:
 
 def told(result: Told) -> Event:
     """Return the entry for a tell; its rows are in the rows table."""
-    return Event("tell", result.number, {"cost_usd": result.cost_usd, "failed": result.failed})
+    data = {"cost_usd": result.cost_usd, "failed": result.failed, "measures": dict(result.measures)}
+    return Event("tell", result.number, data)
 
 
 class Journal:
@@ -35,36 +37,59 @@ class Journal:
         self._next_seq = 0
 
     def append(
-        self, now: float, entries: Sequence[Event], results: Sequence[RecordedRow] = (), hooks: Sequence[Hook] = ()
+        self,
+        now: float,
+        entries: Sequence[Event],
+        results: Sequence[RecordedRow] = (),
+        tried: Sequence[Attempt] = (),
+        hooks: Sequence[Hook] = (),
     ) -> None:
-        """Write entries and rows and call the hooks, all in one transaction: all of it is durable, or none.
+        """Write entries, rows and attempts and call the hooks, all in one transaction: all of it is durable, or none.
 
         Raises JournalError if another process is writing to this sweep; what a hook raises passes through.
         """
         with self._store.database.transaction() as connection:
-            self._store.append(connection, self._run_id, self._next_seq, now, entries=entries, results=results)
+            self._store.append(
+                connection, self._run_id, self._next_seq, now, entries=entries, results=results, tried=tried
+            )
             for hook in hooks:
                 hook(connection)
         self._next_seq += len(entries)
 
-    def replay(self, optimizer: Optimizer, context: SearchContext) -> dict[int, Trial]:
+    def fetch(self, trial: int) -> list[RowResult]:
+        """Return the rows evaluated in a trial."""
+        return [recorded.result for recorded in self._store.rows(self._run_id, trial)]
+
+    def replay(self, optimizer: Optimizer, context: SearchContext, known: KnownRows) -> dict[int, Trial]:
         """Repeat every ask and tell on a fresh optimizer and return the trials with their recorded rows.
 
         Raises ResumeError if the optimizer now asks for something else, JournalError if entries contradict each other.
         """
-        recorded: dict[int, list[RowResult]] = {}
-        for row in self._store.rows(self._run_id):
-            recorded.setdefault(row.trial, []).append(row.result)
+        feed = _Feed(self._store.stream_rows(self._run_id))
         trials: dict[int, Trial] = {}
+        left_out: set[tuple[str, int]] = set()
+        self._next_seq = 0
         for event in self._entries():
             if event.kind == "ask":
                 trial = self._repeat_ask(event, len(trials), optimizer, context)
-                trial.record(recorded.pop(trial.number, []))
+                for split, row in left_out:
+                    if split == trial.split:
+                        trial.leave_out(row)
+                known.offer(trial)
                 trials[trial.number] = trial
             elif event.kind == "tell":
-                optimizer.tell(self._repeat_tell(event, trials))
-        if recorded:
-            raise JournalError(f"Sweep {self._run_id!r} has rows of trials never asked: {sorted(recorded)}.")
+                optimizer.tell(self._repeat_tell(event, trials, feed))
+                known.note(trials[event.trial or 0])
+            elif event.kind == "isolate":
+                left_out.add((event.data["split"], event.data["row"]))
+                for trial in trials.values():
+                    if trial.told is None and trial.split == event.data["split"]:
+                        trial.leave_out(event.data["row"])  # unless the store has it
+        for trial in trials.values():
+            if trial.told is None:
+                trial.record(feed.take(trial.number))
+        if strange := feed.rest():
+            raise JournalError(f"Sweep {self._run_id!r} has rows of trials never asked: {strange}.")
         return trials
 
     def _entries(self) -> Iterator[Event]:
@@ -87,17 +112,42 @@ class Journal:
             )
         return Trial(number, again, context.rows_of(again.split))
 
-    def _repeat_tell(self, event: Event, trials: dict[int, Trial]) -> Told:
+    def _repeat_tell(self, event: Event, trials: dict[int, Trial], feed: _Feed) -> Told:
         trial = trials.get(-1 if event.trial is None else event.trial)
         if trial is None or trial.told is not None:
             raise JournalError(f"Sweep {self._run_id!r}: the journal tells trial {event.trial} out of turn.")
+        trial.record(feed.take(trial.number))
         if event.data["failed"] is not None:
             trial.fail(event.data["failed"])
         if not trial.complete:
             raise JournalError(f"Sweep {self._run_id!r}: rows of the finished trial {event.trial} are missing.")
-        return trial.tell(event.data["cost_usd"])
+        return trial.tell(event.data["cost_usd"], event.data.get("measures"))
+
+
+class _Feed:
+    """Recorded rows in the order of trials; holds no more than trials ahead of the one that is wanted need."""
+
+    def __init__(self, rows: Iterator[RecordedRow]) -> None:
+        self._rows = rows
+        self._ahead: dict[int, list[RowResult]] = {}
+        self._next = next(rows, None)
+
+    def take(self, trial: int) -> list[RowResult]:
+        """Return the rows of a trial, once."""
+        while self._next is not None and self._next.trial <= trial:
+            self._ahead.setdefault(self._next.trial, []).append(self._next.result)
+            self._next = next(self._rows, None)
+        return self._ahead.pop(trial, [])
+
+    def rest(self) -> list[int]:
+        """Return the trials whose rows nobody took."""
+        left = {recorded.trial for recorded in self._rows}
+        if self._next is not None:
+            left.add(self._next.trial)
+        return sorted(left | set(self._ahead))
 
 
 def _ask_json(ask: Ask) -> dict[str, Any]:
     rows = None if ask.rows is None else list(ask.rows)
-    return {"candidate": ask.candidate.to_json(), "split": ask.split, "rows": rows}
+    fresh = {"fresh": True} if ask.fresh else {}
+    return {"candidate": ask.candidate.to_json(), "split": ask.split, "rows": rows, **fresh}

@@ -1,20 +1,29 @@
-"""What the store keeps of a sweep: the sweep itself, its journal's entries, its evaluated rows."""
+"""What the store keeps of a sweep: the sweep itself, its journal's entries, rows, attempts and requests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.optimizers.base import Split
 from dspex_coordination.sweep.result import SweepStatus
 from dspex_coordination.sweep.work import RowResult
 
-EventKind = Literal["ask", "tell", "cancel", "failure"]
+EventKind = Literal["ask", "tell", "cancel", "failure", "pause", "resume", "extend", "isolate", "stop"]
+RequestKind = Literal["pause", "resume", "cancel", "extend"]
+AttemptOutcome = Literal["done", "dropped", "lost", "failed"]
+STALE_S = 60.0  # a running sweep whose driver has not written for so long has none any more
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """One sweep as stored. Times are seconds since the epoch; `trials` are finished ones, `rows` all recorded."""
+    """One sweep as stored. Times are seconds since the epoch; `trials` are finished ones, `rows` all recorded.
+
+    `cost_usd` is that of the recorded rows, `active_s` how long drivers have worked on it, in seconds. `note` says why
+    it is in its status: what stopped it, or why it failed.
+    """
 
     run_id: str
     status: SweepStatus
@@ -25,6 +34,14 @@ class SweepRecord:
     trials: int
     rows: int
     cost_usd: float
+    heartbeat_at: float | None = None
+    active_s: float = 0.0
+    note: str | None = None
+
+    def is_stale(self, now: float) -> bool:
+        """Say whether it is called running, or paused, but its driver is gone: it can be resumed."""
+        seen = self.updated_at if self.heartbeat_at is None else self.heartbeat_at
+        return self.status in ("running", "paused") and now - seen > STALE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +60,54 @@ class RecordedRow:
     trial: int
     result: RowResult
     worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial as the journal tells it; `told_at` is None while it is open. `rows` None means the whole split.
+
+    `cost_usd` is what its own rows cost; `measures` are those of `dspex_coordination.objectives.measures`, empty for an
+    open or failed trial.
+    """
+
+    number: int
+    candidate: Candidate
+    split: Split
+    rows: tuple[int, ...] | None
+    asked_at: float
+    told_at: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    cost_usd: float = 0.0
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a unit of `rows` rows was with a worker, from `started_at` to `ended_at`.
+
+    Its outcome: `done`; `dropped`, when another worker's answer had come first; `lost` to infrastructure; `failed`, the
+    program's own failure. `cost_usd` and `calls` are those of its answer, where there is one.
+    """
+
+    number: int
+    unit: str
+    trial: int
+    rows: int
+    worker: str
+    started_at: float
+    ended_at: float
+    outcome: AttemptOutcome
+    cost_usd: float = 0.0
+    calls: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something asked of a sweep from outside its driver; `taken_at` is None until the driver has heard it."""
+
+    id: int
+    kind: RequestKind
+    data: Mapping[str, Any]
+    at: float
+    taken_at: float | None = None

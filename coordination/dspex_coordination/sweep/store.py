@@ -7,62 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from dspex_agents.database import Database, Migration
+from dspex_agents.database import Database
 from dspex_coordination.canonical import canonical_json
-from dspex_coordination.errors import JournalError, UnknownSweepError, near_matches
-from dspex_coordination.sweep.record import Event, RecordedRow, SweepRecord
+from dspex_coordination.errors import JournalError
+from dspex_coordination.sweep.reading import SweepReader
+from dspex_coordination.sweep.record import Attempt, Event, RecordedRow, RequestKind
 from dspex_coordination.sweep.result import SweepStatus
-from dspex_coordination.sweep.work import RowResult
+from dspex_coordination.sweep.tables import SWEEP_MIGRATIONS, attempts, events, requests, rows, sweeps
 
-_metadata = sa.MetaData()
-
-sweeps = sa.Table(
-    "sweeps",
-    _metadata,
-    sa.Column("run_id", sa.String(100), primary_key=True),
-    sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("updated_at", sa.Float, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("config", sa.Text, nullable=False),
-)
-events = sa.Table(
-    "sweep_events",
-    _metadata,
-    sa.Column("run_id", sa.String(100), sa.ForeignKey("sweeps.run_id"), primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(20), nullable=False),
-    sa.Column("trial", sa.Integer, nullable=True),
-    sa.Column("data", sa.Text, nullable=False),
-)
-rows = sa.Table(
-    "sweep_rows",
-    _metadata,
-    sa.Column("run_id", sa.String(100), sa.ForeignKey("sweeps.run_id"), primary_key=True),
-    sa.Column("trial", sa.Integer, primary_key=True),
-    sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("score", sa.Float, nullable=True),
-    sa.Column("output", sa.Text, nullable=False),
-    sa.Column("cost_usd", sa.Float, nullable=False),
-    sa.Column("latency_s", sa.Float, nullable=False),
-    sa.Column("error", sa.Text, nullable=True),
-    sa.Column("worker", sa.String(200), nullable=False),
-)
+__all__ = ["SWEEP_MIGRATIONS", "SweepStore"]
 
 
-def _create_tables(connection: Connection) -> None:
-    _metadata.create_all(connection, tables=[sweeps, events, rows])  # later tables come with their own migration
-
-
-SWEEP_MIGRATIONS = (Migration("coordination-0001-sweeps", _create_tables),)
-
-
-class SweepStore:
+class SweepStore(SweepReader):
     """Reads and writes sweeps; makes its tables at once. Pickles by its database's URL."""
 
     def __init__(self, database: Database) -> None:
@@ -76,83 +35,45 @@ class SweepStore:
             "status": "running",
             "created_at": now,
             "updated_at": now,
+            "heartbeat_at": now,
+            "active_s": 0.0,
             "fingerprint": json.dumps(dict(fingerprint)),
             "config": json.dumps(dict(config)),
         }
         with self.database.transaction() as connection, _sole_writer(run_id):
             connection.execute(sweeps.insert().values(entry))
 
-    def find(self, run_id: str) -> SweepRecord | None:
-        """Return a sweep, or None if there is none of this id."""
-        return next(iter(self._records(sweeps.c.run_id == run_id)), None)
-
-    def load(self, run_id: str) -> SweepRecord:
-        """Return a sweep. Raises UnknownSweepError with near matches."""
-        record = self.find(run_id)
-        if record is None:
-            with self.database.read() as connection:
-                known = list(connection.scalars(sa.select(sweeps.c.run_id)))
-            raise UnknownSweepError(f"No sweep {run_id!r} in {self.database!r}. {near_matches(run_id, known)}")
-        return record
-
-    def list_sweeps(self) -> tuple[SweepRecord, ...]:
-        """Return every sweep, the newest first."""
-        return tuple(self._records(sa.true()))
-
-    def _records(self, condition: sa.ColumnElement[bool]) -> Iterator[SweepRecord]:
-        told = sa.select(sa.func.count()).where(events.c.run_id == sweeps.c.run_id, events.c.kind == "tell")
-        mine = rows.c.run_id == sweeps.c.run_id
-        query = (
-            sa.select(
-                sweeps,
-                told.scalar_subquery().label("trials"),
-                sa.select(sa.func.count()).where(mine).scalar_subquery().label("rows"),
-                sa.select(sa.func.sum(rows.c.cost_usd)).where(mine).scalar_subquery().label("cost_usd"),
-            )
-            .where(condition)
-            .order_by(sweeps.c.created_at.desc(), sweeps.c.run_id)
-        )
-        with self.database.read() as connection:
-            found = connection.execute(query).all()
-        for row in found:
-            yield SweepRecord(
-                run_id=row.run_id,
-                status=row.status,
-                created_at=row.created_at,
-                updated_at=row.updated_at,
-                fingerprint=json.loads(row.fingerprint),
-                config=json.loads(row.config),
-                trials=row.trials,
-                rows=row.rows,
-                cost_usd=row.cost_usd or 0.0,
-            )
-
-    def events(self, run_id: str) -> list[Event]:
-        """Return the journal of a sweep in order. Raises JournalError if an entry is missing."""
-        query = sa.select(events).where(events.c.run_id == run_id).order_by(events.c.seq)
-        with self.database.read() as connection:
-            found = connection.execute(query).all()
-        if [row.seq for row in found] != list(range(len(found))):
-            raise JournalError(f"The journal of sweep {run_id!r} has gaps; it cannot be resumed.")
-        return [Event(row.kind, row.trial, json.loads(row.data)) for row in found]
-
-    def rows(self, run_id: str) -> list[RecordedRow]:
-        """Return every evaluated row of a sweep, by trial and row."""
-        query = sa.select(rows).where(rows.c.run_id == run_id).order_by(rows.c.trial, rows.c.row)
-        with self.database.read() as connection:
-            found = connection.execute(query).all()
-        return [
-            RecordedRow(
-                r.trial, RowResult(r.row, r.score, json.loads(r.output), r.cost_usd, r.latency_s, r.error), r.worker
-            )
-            for r in found
-        ]
-
-    def set_status(self, run_id: str, status: SweepStatus, now: float) -> None:
-        """Change the status of a sweep."""
-        change = sweeps.update().where(sweeps.c.run_id == run_id).values(status=status, updated_at=now)
+    def set_status(self, run_id: str, status: SweepStatus, now: float, note: str | None = None) -> None:
+        """Change the status of a sweep, and the note on why it has it."""
+        change = sweeps.update().where(sweeps.c.run_id == run_id)
         with self.database.transaction() as connection:
-            connection.execute(change)
+            connection.execute(change.values(status=status, updated_at=now, heartbeat_at=now, note=note))
+
+    def set_config(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Replace the configuration of a sweep."""
+        change = sweeps.update().where(sweeps.c.run_id == run_id)
+        with self.database.transaction() as connection:
+            connection.execute(change.values(config=json.dumps(dict(config))))
+
+    def beat(self, run_id: str, now: float, active_s: float) -> None:
+        """Note that the driver lives, and how many seconds drivers have worked on the sweep by now."""
+        change = sweeps.update().where(sweeps.c.run_id == run_id)
+        with self.database.transaction() as connection:
+            connection.execute(change.values(heartbeat_at=now, active_s=active_s))
+
+    def request(self, run_id: str, kind: RequestKind, data: Mapping[str, Any], now: float) -> None:
+        """Ask something of a sweep; its driver hears it within a second, or when it is resumed.
+
+        Raises UnknownSweepError with near matches.
+        """
+        self.load(run_id)
+        entry = {"run_id": run_id, "at": now, "kind": kind, "data": canonical_json(dict(data))}
+        with self.database.transaction() as connection:
+            connection.execute(requests.insert().values(entry))
+
+    def take_requests(self, connection: Connection, ids: Sequence[int], now: float) -> None:
+        """Mark requests as heard, in the caller's transaction."""
+        connection.execute(requests.update().where(requests.c.id.in_(ids)).values(taken_at=now))
 
     def append(
         self,
@@ -163,18 +84,22 @@ class SweepStore:
         *,
         entries: Sequence[Event],
         results: Sequence[RecordedRow],
+        tried: Sequence[Attempt] = (),
     ) -> None:
-        """Write rows and events, the first event at `seq`, in the caller's transaction.
+        """Write rows, attempts and events, the first event at `seq`, in the caller's transaction.
 
         Raises JournalError if another process has written there: two drivers of one sweep.
         """
         with _sole_writer(run_id):
             if results:
                 connection.execute(rows.insert(), [_row(run_id, one) for one in results])
+            if tried:
+                connection.execute(attempts.insert(), [_attempt(run_id, one) for one in tried])
             if entries:
                 numbered = enumerate(entries, start=seq)
                 connection.execute(events.insert(), [_event(run_id, number, now, entry) for number, entry in numbered])
-            connection.execute(sweeps.update().where(sweeps.c.run_id == run_id).values(updated_at=now))
+            mine = sweeps.update().where(sweeps.c.run_id == run_id)
+            connection.execute(mine.values(updated_at=now, heartbeat_at=now))
 
 
 def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
@@ -187,9 +112,31 @@ def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
         "output": canonical_json(result.output),
         "cost_usd": result.cost_usd,
         "latency_s": result.latency_s,
-        "error": None if result.error is None else result.error.replace("\0", "\\0"),  # PostgreSQL's text has no NUL
+        "error": _text(result.error),
         "worker": recorded.worker,
+        "measures": canonical_json(dict(result.measures)) if result.measures else None,
     }
+
+
+def _attempt(run_id: str, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "number": attempt.number,
+        "unit": attempt.unit,
+        "trial": attempt.trial,
+        "rows": attempt.rows,
+        "worker": attempt.worker,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "outcome": attempt.outcome,
+        "cost_usd": attempt.cost_usd,
+        "calls": attempt.calls,
+        "reason": _text(attempt.reason),
+    }
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else text.replace("\0", "\\0")  # PostgreSQL's text has no NUL
 
 
 def _event(run_id: str, seq: int, now: float, event: Event) -> dict[str, Any]:

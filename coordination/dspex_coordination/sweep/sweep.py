@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
@@ -16,6 +16,7 @@ from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext
 from dspex_coordination.sweep import identity, journal
 from dspex_coordination.sweep.record import Event, RecordedRow
 from dspex_coordination.sweep.result import SweepResult, SweepStatus
+from dspex_coordination.sweep.reuse import KnownRows
 from dspex_coordination.sweep.store import SweepStore
 from dspex_coordination.sweep.trial import Trial
 from dspex_coordination.sweep.work import EvaluateRows, RowsEvaluated
@@ -65,7 +66,9 @@ class Sweep:
         self._fingerprint = identity.parts(fingerprint)
         self._chunk, self._max_pending, self._budget = chunk, max_pending_trials, budget_usd
         self._on_rows, self._clock = on_rows, clock or SystemClock()
+        self._known = KnownRows(self._journal.fetch)
         self._trials: dict[int, Trial] = {}
+        self._waiting: dict[int, deque[tuple[str, EvaluateRows]]] = {}
         self._open: dict[int, Trial] = {}
         self._in_flight: dict[str, EvaluateRows] = {}
         self._losses: Counter[str] = Counter()
@@ -84,11 +87,11 @@ class Sweep:
         else:
             identity.require_same(record, self._fingerprint, config)
             self._stored_status = record.status
-            self._trials = self._journal.replay(self._optimizer, self._context)
+            self._trials = self._journal.replay(self._optimizer, self._context, self._known)
             self._spent = fsum(trial.cost_usd for trial in self._trials.values())
             self._open = {number: trial for number, trial in self._trials.items() if trial.told is None}
             for trial in self._open.values():
-                trial.cut(self.run_id, self._chunk)
+                self._cut(trial)
         self._advance(now)
 
     def pull(self, limit: int, now: float) -> Sequence[Work]:
@@ -98,8 +101,9 @@ class Sweep:
         units: list[Work] = []
         if self._stopped is None:
             for trial in self._open.values():
-                while trial.waiting and len(units) < limit:
-                    unit_id, payload = trial.waiting.popleft()
+                waiting = self._waiting[trial.number]
+                while waiting and trial.failed is None and len(units) < limit:
+                    unit_id, payload = waiting.popleft()
                     self._in_flight[unit_id] = payload
                     units.append(_work(unit_id, payload, self._chunk))
         return units
@@ -129,7 +133,7 @@ class Sweep:
                 trial.fail(f"{error.type}: {error.message}")
             else:
                 lost.append((outcome.work_id, payload, error))
-        self._record(now, results, hooks)
+        self._tell(now, results, hooks)
         self._return(now, lost)
         self._advance(now)
 
@@ -208,11 +212,16 @@ class Sweep:
                     raise OptimizerError(f"{self._optimizer.name} waits for a pending trial, but none is pending.")
                 break
             trial = Trial(len(self._trials), self._checked_ask(ask), self._context.rows_of(ask.split))
-            trial.cut(self.run_id, self._chunk)
+            self._known.offer(trial)
+            self._cut(trial)
             asks.append(journal.asked(trial.number, ask, pending))
             self._trials[trial.number] = self._open[trial.number] = trial
         if asks:
             self._journal.append(now, asks)
+            if any(trial.complete for trial in self._open.values()):  # all its rows were known
+                self._tell(now, [], [])
+                self._advance(now)
+                return
         status = self._status()
         if status != self._stored_status and (status != "running" or self._stopped is None):
             self._store_status(status, now)
@@ -236,14 +245,23 @@ class Sweep:
             raise SweepError(f"Sweep {self.run_id!r} never handed out a unit {unit_id!r}.")
         return payload
 
-    def _record(self, now: float, results: Sequence[RecordedRow], hooks: Sequence[journal.Hook]) -> None:
+    def _cut(self, trial: Trial) -> None:
+        """Queue the rows that are lacking, in units of at most `chunk` rows that keep their number for ever."""
+        waiting = self._waiting[trial.number] = deque()
+        for position in range(0, len(trial.rows), self._chunk):
+            rows = tuple(row for row in trial.rows[position : position + self._chunk] if trial.lacks(row))
+            if rows:
+                payload = EvaluateRows(self.run_id, trial.number, trial.candidate.to_json(), trial.split, rows)
+                waiting.append((f"{trial.number}:{trial.split}:{position // self._chunk}", payload))
+
+    def _tell(self, now: float, results: Sequence[RecordedRow], hooks: Sequence[journal.Hook]) -> None:
         complete = [trial for _, trial in sorted(self._open.items()) if trial.complete]
         told = [trial.tell(trial.cost_usd) for trial in complete]
         if results or told or hooks:
-            self._journal.append(now, [journal.told(one) for one in told], results, hooks)
+            self._journal.append(now, [journal.told(one) for one in told], results, hooks=hooks)
         self._spent = fsum((self._spent, *(recorded.result.cost_usd for recorded in results)))
         for one in told:
-            del self._open[one.number]
+            self._known.note(self._open.pop(one.number))
             self._optimizer.tell(one)
 
     def _return(self, now: float, lost: Sequence[tuple[str, EvaluateRows, Failure]]) -> None:
@@ -260,7 +278,7 @@ class Sweep:
                     f"lost to infrastructure {RETURNS + 1} times, at last by {reason}. All rows recorded so far are "
                     f"safe; mend the cause and resume run {self.run_id!r} to go on from there."
                 )
-            self._open[payload.trial].waiting.appendleft((unit_id, payload))
+            self._waiting[payload.trial].appendleft((unit_id, payload))
 
     def _stop(self, status: SweepStatus, now: float) -> None:
         self._stopped = status

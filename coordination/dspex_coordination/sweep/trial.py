@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
-from typing import Any
 
 from dspex_coordination.candidate import Candidate
+from dspex_coordination.objectives import measures_of
 from dspex_coordination.optimizers.base import Ask, Split, Told
 from dspex_coordination.sweep.result import TrialSummary
-from dspex_coordination.sweep.work import EvaluateRows, RowResult
+from dspex_coordination.sweep.work import RowResult
 
 
 class Trial:
-    """State of one trial: which rows are recorded, which units wait, what it scored or why it failed."""
+    """State of one trial: which rows it has, what they scored, or why it failed.
+
+    A row is recorded (evaluated in this trial), reused (taken over from an earlier one of the same candidate), or left
+    out: lost with every worker that had it. Results are forgotten once told; 100,000 outputs need not stay in memory.
+    """
 
     def __init__(self, number: int, ask: Ask, split_rows: int) -> None:
-        self.number = number
+        self.number, self.ask = number, ask
         self.candidate: Candidate = ask.candidate
         self.split: Split = ask.split
         self.rows: tuple[int, ...] = tuple(range(split_rows)) if ask.rows is None else ask.rows
         self.failed: str | None = None
         self.told: Told | None = None
-        self.waiting: deque[tuple[str, EvaluateRows]] = deque()
-        self._scores: dict[int, float | None] = {}
-        self._outputs: dict[int, Any] = {}
+        self.own: tuple[int, ...] = ()  # once told, the rows that the store has under this trial
+        self.recorded = 0
+        self.calls = 0
+        self._results: dict[int, RowResult] = {}
+        self._reused: set[int] = set()
+        self._left_out: set[int] = set()
         self._costs: list[float] = []
 
     @property
-    def recorded(self) -> int:
-        """How many rows are recorded."""
-        return len(self._scores)
+    def complete(self) -> bool:
+        """Whether nothing is lacking, or none is needed because the trial failed."""
+        return self.failed is not None or not self.lacking
 
     @property
-    def complete(self) -> bool:
-        """Whether every row is recorded, or none is needed because the trial failed."""
-        return self.failed is not None or len(self._scores) == len(self.rows)
+    def lacking(self) -> int:
+        """How many rows are neither recorded, nor reused, nor left out."""
+        return len(self.rows) - len(self._results) - len(self._left_out)
 
     @property
     def cost_usd(self) -> float:
@@ -44,37 +50,57 @@ class Trial:
         return fsum(self._costs)
 
     def lacks(self, row: int) -> bool:
-        """Say whether this row is not recorded yet."""
-        return row not in self._scores
-
-    def cut(self, run_id: str, chunk: int) -> None:
-        """Queue the rows not recorded yet, in units of at most `chunk` rows that keep their number for ever."""
-        self.waiting.clear()
-        for position in range(0, len(self.rows), chunk):
-            rows = tuple(row for row in self.rows[position : position + chunk] if self.lacks(row))
-            if rows:
-                payload = EvaluateRows(run_id, self.number, self.candidate.to_json(), self.split, rows)
-                self.waiting.append((f"{self.number}:{self.split}:{position // chunk}", payload))
+        """Say whether this row is still to be evaluated."""
+        return row not in self._results and row not in self._left_out
 
     def record(self, results: Sequence[RowResult]) -> None:
-        """Take in rows."""
+        """Take in rows evaluated in this trial."""
         for result in results:
-            self._scores[result.row] = result.score
-            self._outputs[result.row] = result.output
             self._costs.append(result.cost_usd)
+            self.recorded += 1
+            self._left_out.discard(result.row)
+            if self.told is None:
+                self._results[result.row] = result
+
+    def reuse(self, results: Sequence[RowResult]) -> None:
+        """Take over rows from an earlier trial of the same candidate."""
+        for result in results:
+            self._results[result.row] = result
+            self._reused.add(result.row)
+
+    def leave_out(self, row: int) -> None:
+        """Do without a row that is not there yet: it has no score."""
+        if self.lacks(row) and row in self.rows:
+            self._left_out.add(row)
 
     def fail(self, reason: str) -> None:
         """Give the trial up; rows in flight may still be recorded for their cost."""
         self.failed = reason
-        self.waiting.clear()
 
-    def tell(self, cost_usd: float) -> Told:
-        """Close the trial and return what the optimizer is told; a failed trial tells no scores."""
+    def tell(self, cost_usd: float, measures: Mapping[str, float] | None = None) -> Told:
+        """Close the trial and return what the optimizer is told; a failed trial tells no scores.
+
+        Without `measures` they are computed from the rows that are not left out.
+        """
         rows = () if self.failed is not None else self.rows
-        scores = tuple(self._scores[row] for row in rows)
-        outputs = tuple(self._outputs[row] for row in rows)
-        told = Told(self.number, self.candidate, self.split, rows, scores, outputs, cost_usd, self.failed)
-        self._outputs.clear()  # only the optimizer reads outputs; 100,000 rows of text need not stay in memory
+        known = [self._results[row] for row in rows if row in self._results]
+        scores = {result.row: result.score for result in known}
+        outputs = {result.row: result.output for result in known}
+        if measures is None:
+            measures = measures_of(known)
+        told = Told(
+            self.number,
+            self.candidate,
+            self.split,
+            rows,
+            tuple(map(scores.get, rows)),
+            tuple(map(outputs.get, rows)),
+            cost_usd,
+            self.failed,
+            measures,
+        )
+        self.own = tuple(row for row in rows if row in self._results and row not in self._reused)
+        self._results.clear()
         self.told = told if self.failed is not None else _without_outputs(told)
         return told
 
@@ -84,10 +110,28 @@ class Trial:
         if told is None:
             raise RuntimeError(f"trial {self.number} is not finished")
         return TrialSummary(
-            self.number, self.candidate, self.split, told.mean, told.scores, told.rows, self.cost_usd, self.failed
+            self.number,
+            self.candidate,
+            self.split,
+            told.mean,
+            told.scores,
+            told.rows,
+            self.cost_usd,
+            self.failed,
+            told.measures,
         )
 
 
 def _without_outputs(told: Told) -> Told:
     blank = (None,) * len(told.rows)
-    return Told(told.number, told.candidate, told.split, told.rows, told.scores, blank, told.cost_usd, told.failed)
+    return Told(
+        told.number,
+        told.candidate,
+        told.split,
+        told.rows,
+        told.scores,
+        blank,
+        told.cost_usd,
+        told.failed,
+        told.measures,
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
@@ -25,8 +26,9 @@ class EvaluateRows:
 class RowResult:
     """One row's result. `score` is None where the metric gave none; `output` is JSON.
 
-    An exception of the program on this row is `error` with `score=0.0`. Raises SweepError for a score, cost or
-    latency that is no finite number, or an output that is no JSON: at the worker, where the fault is.
+    An exception of the program on this row is `error` with `score=0.0`. `measures` are a metric's own, by name. Raises
+    SweepError for a score, cost, latency or measure that is no finite number, or an output that is no JSON: at the
+    worker, where the fault is.
     """
 
     row: int
@@ -35,6 +37,7 @@ class RowResult:
     cost_usd: float = 0.0
     latency_s: float = 0.0
     error: str | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.score is not None and not math.isfinite(self.score):
@@ -42,10 +45,21 @@ class RowResult:
         for name, value in (("cost_usd", self.cost_usd), ("latency_s", self.latency_s)):
             if not (math.isfinite(value) and value >= 0):
                 raise SweepError(f"Row {self.row}: {name} must be finite and not negative, got {value!r}.")
+        for name, value in self.measures.items():
+            if not math.isfinite(value):
+                raise SweepError(f"Row {self.row}: the measure {name!r} must be finite, got {value!r}.")
         try:
             canonical_json(self.output)
         except (TypeError, ValueError) as error:
             raise SweepError(f"Row {self.row}: the output is no JSON value: {error}.") from error
+
+    @staticmethod
+    def recorded(*values: Any) -> RowResult:
+        """Return the result of these fields, all of them in order, that was checked before it was recorded."""
+        result = object.__new__(RowResult)
+        for name, value in zip(RowResult.__slots__, values, strict=True):
+            object.__setattr__(result, name, value)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
