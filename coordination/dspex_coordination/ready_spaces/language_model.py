@@ -52,7 +52,7 @@ def language_model_space(
         "max_tokens": Int(_LEAST_TOKENS, max_tokens, default=usual, log=True),
         "cost_usd": Composite(_expected_cost(usable, prompt_tokens, output_tokens)),
     }
-    return Space(variables, _constraints(usable, set(variables), prompt_tokens, max_cost_usd))
+    return Space(variables, _constraints(usable, set(variables), max_tokens, prompt_tokens, max_cost_usd))
 
 
 def _check_numbers(prompt_tokens: int, output_tokens: int, max_tokens: int, max_cost_usd: float | None) -> None:
@@ -137,25 +137,14 @@ def _expected_cost(models: Sequence[ModelFacts], prompt_tokens: int, output_toke
 
 
 def _constraints(
-    models: Sequence[ModelFacts], names: set[str], prompt_tokens: int, max_cost_usd: float | None
+    models: Sequence[ModelFacts], names: set[str], most: int, prompt_tokens: int, max_cost_usd: float | None
 ) -> list[Constraint]:
-    outputs = lookup({model.name: model.max_output for model in models}, V("model"))
-    found = [
-        Constraint(
-            V("max_tokens") + prompt_tokens <= V("context_window"),
-            f"max_tokens and a prompt of {prompt_tokens} tokens exceed the context window of the model.",
-            "Lower max_tokens, or take a model with a larger window.",
-        ),
-        Constraint(
-            V("max_tokens") <= outputs,
-            "max_tokens exceeds what the model can write.",
-            "Lower max_tokens, or take a model that writes more.",
-        ),
-    ]
+    rooms = {model.name: min(model.max_output, model.context_window - prompt_tokens) for model in models}
     limits = {model.name: model.temperature for model in models if model.temperature is not None}
-    if len(set(limits.values())) > 1:
-        cooler = sorted(set(limits.values()))[:-1]
-        found += [_temperature_limit([name for name, held in limits.items() if held == top], top) for top in cooler]
+    found = [
+        *_limits("max_tokens", rooms, most, f" (beside a prompt of {prompt_tokens} tokens)"),
+        *_limits("temperature", limits, max(limits.values(), default=0.0), ""),
+    ]
     if {"temperature", "top_p"} <= names:
         found.append(
             Constraint(
@@ -175,12 +164,20 @@ def _constraints(
     return found
 
 
-def _temperature_limit(names: Sequence[str], limit: float) -> Constraint:
-    return Constraint(
-        ~(V("model").is_in(names) & (V("temperature") > limit)),
-        f"The model takes a temperature of {limit:g} at most.",
-        f"Lower temperature to {limit:g}.",
-    )
+def _limits(name: str, limits: Mapping[str, float], most: float, why: str) -> list[Constraint]:
+    """Hold a setting to the limit of each model, where that is below the `most` that is searched."""
+    found: list[Constraint] = []
+    for limit in sorted(set(limits.values())):
+        models = [model for model, held in limits.items() if held == limit]
+        if limit < most:
+            found.append(
+                Constraint(
+                    ~(V("model").is_in(models) & (V(name) > limit)),
+                    f"{name} is at most {limit:g} for {', '.join(models)}{why}.",
+                    f"Lower {name} to {limit:g}, or take another model.",
+                )
+            )
+    return found
 
 
 def _rising(strategies: Sequence[str]) -> bool:

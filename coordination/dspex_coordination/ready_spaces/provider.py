@@ -41,7 +41,8 @@ def provider_space(
 ) -> Space:
     """Return `language_model_space` over the models of one provider of `models`.
 
-    Anthropic's is set to quality, Groq's to speed, every other to balance. Raises SpaceError for a provider without models, and as `language_model_space` does.
+    Anthropic's is set to quality, Groq's to speed, every other to balance. Raises SpaceError for a provider without
+    models, and as `language_model_space` does.
     """
     own = [model for model in models if model.provider == provider]
     if not own:

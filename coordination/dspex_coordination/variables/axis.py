@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-_SPREAD = 0.25  # standard deviation of the normal distribution, as a part of the distance between the bounds
+SPREAD = 0.25  # standard deviation of the normal distribution, as a part of the distance between the bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,6 @@ class Axis:
     def _bell(self) -> tuple[NormalDist, float, float]:
         """The whole bell, the mass below the lower bound and the mass between the bounds."""
         start, end = self._ends
-        bell = NormalDist(self._scaled(self.low if self.mode is None else self.mode), (end - start) * _SPREAD)
+        bell = NormalDist(self._scaled(self.low if self.mode is None else self.mode), (end - start) * SPREAD)
         below = bell.cdf(start)
         return bell, below, bell.cdf(end) - below

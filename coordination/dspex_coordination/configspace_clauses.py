@@ -1,0 +1,212 @@
+"""Conditions as clauses over single variables: what a system without expressions, such as ConfigSpace, can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dspex_coordination.conditions import ABSENT, Condition, Expression, as_condition
+from dspex_coordination.errors import SpaceError
+from dspex_coordination.space import Space
+from dspex_coordination.variables import Composite, Int, Variable
+
+LISTED = 1000  # values of a variable that may be listed
+ROWS = 5000  # combinations of values that may be looked at for one condition
+_MARGIN = 1e-9  # of the axis: <= c is written as < c plus this
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
+_NEGATED = {"<": ">=", ">": "<=", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """The value of an active variable is one of a few."""
+
+    name: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """The value of an active number is strictly above, or below, a bound inside its domain."""
+
+    name: str
+    bound: float
+    above: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """The value of one active number is below, or equal to, that of another."""
+
+    left: str
+    right: str
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """All, or any, of several clauses."""
+
+    every: bool
+    parts: tuple[Clause, ...]
+
+
+Clause = bool | Among | Beyond | Related | Joined
+
+
+class _NoShapeError(Exception):
+    """A condition that has no form in clauses as it is written; its values may still be listed."""
+
+
+def joined(every: bool, parts: Sequence[Clause]) -> Clause:  # noqa: FBT001 - `all` or `any`
+    """Return the conjunction or disjunction, without parts that do not matter."""
+    if any(part is not every for part in parts if isinstance(part, bool)):
+        return not every
+    kept = tuple(part for part in parts if not isinstance(part, bool))
+    if not kept:
+        return every
+    return kept[0] if len(kept) == 1 else Joined(every, kept)
+
+
+def clause_of(space: Space, condition: Condition, *, truth: bool) -> Clause:
+    """Return the clause that is met exactly where `condition` is `truth`, and not where that is neither.
+
+    Raises SpaceError if it is neither made of comparisons nor depends on few enough values to list them.
+    """
+    try:
+        return _shaped(space, condition, truth=truth)
+    except _NoShapeError:
+        return _tabulated(space, condition, truth=truth)
+
+
+def listed(variable: Variable[Any]) -> tuple[Any, ...] | None:
+    """Return every value that is drawn if there are at most `LISTED`, else None."""
+    if variable.kind == "text" and variable.cardinality is None:
+        return (variable.default,)
+    count = variable.cardinality
+    return None if count is None or count > LISTED else tuple(variable.grid(count))
+
+
+def _shaped(space: Space, condition: Expression, *, truth: bool) -> Clause:
+    if condition.op == "not":
+        return clause_of(space, as_condition(condition.args[0]), truth=not truth)
+    if condition.op in ("and", "or"):
+        parts = [clause_of(space, as_condition(part), truth=truth) for part in condition.args]
+        return joined((condition.op == "and") is truth, parts)
+    if condition.op not in (*_FLIPPED, "in"):
+        raise _NoShapeError
+    left, right = condition.args
+    if left.op == right.op == "var" and condition.op != "in":
+        return _relation(space, condition.op if truth else _NEGATED[condition.op], left.args[0], right.args[0])
+    if left.op == "var" and right.op == "literal":
+        return _comparison(space, condition, left.args[0], truth=truth)
+    if left.op == "literal" and right.op == "var" and condition.op != "in":
+        turned = Condition(_FLIPPED[condition.op], (right, left))
+        return _comparison(space, turned, right.args[0], truth=truth)
+    raise _NoShapeError
+
+
+def _comparison(space: Space, condition: Expression, name: str, *, truth: bool) -> Clause:
+    """Compare a variable with a literal."""
+    variable: Any = space.variables[name]
+    if variable.scale in ("computed", "structured"):
+        raise _NoShapeError
+    values = listed(variable)
+    if values is not None:
+        kept = tuple(value for value in values if condition.value({name: value}) is truth)
+        return Among(name, kept) if kept else False
+    bound = condition.args[1].args[0]
+    if condition.op == "in" or isinstance(bound, bool) or not isinstance(bound, int | float):
+        raise _NoShapeError
+    op = condition.op if truth else _NEGATED[condition.op]
+    if op == "==":
+        if isinstance(variable, Int):
+            return Among(name, (int(bound),)) if variable.low <= bound <= variable.high and bound % 1 == 0 else False
+        raise _NoShapeError
+    if op == "!=":
+        return joined(every=False, parts=[_beyond(variable, "<", bound), _beyond(variable, ">", bound)])
+    return _beyond(variable, op, bound)
+
+
+def _beyond(variable: Any, op: str, bound: float) -> Clause:
+    name, low, high = variable.label, variable.low, variable.high
+    above = op.startswith(">")
+    if isinstance(variable, Int):
+        bound = (math.floor(bound) if op in (">", "<=") else math.ceil(bound)) + {"<=": 1, ">=": -1}.get(op, 0)
+    else:
+        bound += {"<=": 1, ">=": -1}.get(op, 0) * _MARGIN * (high - low)
+    if bound < low if above else bound > high:  # met by every value
+        everything = joined(every=False, parts=[Beyond(name, high, above=False), Beyond(name, low, above=True)])
+        return True if variable.when is None else everything
+    if bound >= high if above else bound <= low:
+        return False
+    return Beyond(name, bound, above)
+
+
+def _relation(space: Space, op: str, left: str, right: str) -> Clause:
+    variables: list[Any] = [space.variables[name] for name in (left, right)]
+    if any(variable.kind not in ("float", "int") for variable in variables):
+        raise _NoShapeError
+    below, over = Related(left, right, equal=False), Related(right, left, equal=False)
+    same = Related(left, right, equal=True)
+    parts = {"<": [below], "<=": [below, same], ">": [over], ">=": [over, same], "==": [same], "!=": [below, over]}[op]
+    return joined(every=False, parts=parts)
+
+
+@dataclass(slots=True)
+class _Row:
+    held: dict[str, Any]
+    seen: dict[str, Any]
+    chosen: tuple[tuple[str, Any], ...]
+
+
+def _tabulated(space: Space, condition: Condition, *, truth: bool) -> Clause:
+    """List the values of all that the condition depends on, as far as they are active."""
+    rows = [_Row({}, {}, ())]
+    for name in _ancestry(space, condition.names):
+        rows = [grown for row in rows for grown in _grown(space.variables[name], row, condition)]
+        if len(rows) > ROWS:
+            raise SpaceError(f"{condition} depends on more than {ROWS} combinations of values.")
+    met = [row.chosen for row in rows if condition.value(row.seen) is truth]
+    if () in met:
+        return True  # nothing is chosen: it is so everywhere
+    last: dict[tuple[tuple[tuple[str, Any], ...], str], list[Any]] = {}
+    for *ahead, (name, value) in met:
+        last.setdefault((tuple(ahead), name), []).append(value)
+    parts = [
+        joined(every=True, parts=[*(Among(one, (value,)) for one, value in ahead), Among(name, tuple(values))])
+        for (ahead, name), values in last.items()
+    ]
+    return joined(every=False, parts=parts)
+
+
+def _grown(variable: Variable[Any], row: _Row, condition: Condition) -> list[_Row]:
+    name = variable.label
+    if variable.when is not None and not variable.when.holds(row.seen):
+        return [_Row({**row.held, name: variable.default}, {**row.seen, name: ABSENT}, row.chosen)]
+    if isinstance(variable, Composite):
+        value = variable.compute(row.held)
+        return [_Row({**row.held, name: value}, {**row.seen, name: value}, row.chosen)]
+    values = listed(variable)
+    if values is None:
+        raise SpaceError(f"{condition} is no comparison of variables, and {name} has too many values to list them.")
+    return [
+        _Row({**row.held, name: value}, {**row.seen, name: value}, (*row.chosen, (name, value))) for value in values
+    ]
+
+
+def _ancestry(space: Space, names: Sequence[str]) -> list[str]:
+    """Return the names with all that they depend on, dependencies first."""
+    needed: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        variable = space.variables[name]
+        waiting += () if variable.when is None else variable.when.names
+        waiting += variable.dependencies if isinstance(variable, Composite) else ()
+    return [name for name in space.order if name in needed]
