@@ -14,6 +14,8 @@ def crowding_distance(points: Floats) -> Floats:
     """
     points = np.asarray(points, dtype=np.float64)
     distance = np.zeros(len(points))
+    if not len(points):
+        return distance
     for column in points.T:
         order = np.argsort(column, kind="stable")
         span = column[order[-1]] - column[order[0]]
