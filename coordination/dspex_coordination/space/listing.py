@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -81,10 +82,13 @@ def _combined(network: Network, grid: int, position: int = 0) -> Iterator[Values
 
 
 class Listing:
-    """The feasible values of a part, by depth-first search; it ends early after `MAX_STEPS` without any."""
+    """The feasible values of a part, by depth-first search; it ends early after `MAX_STEPS` without any.
 
-    def __init__(self, network: Network, component: Component, grid: int) -> None:
-        self._network, self._component = network, component
+    `steps` bounds how many values are tried in all.
+    """
+
+    def __init__(self, network: Network, component: Component, grid: int, steps: float = math.inf) -> None:
+        self._network, self._component, self._steps = network, component, steps
         self._grids = {name: self._grid(name, grid) for name in component.names if name not in network.computed}
         self._idle = 0
         self.finished = False
@@ -95,12 +99,16 @@ class Listing:
         return values if not self._component.rules or variable.default in values else [*values, variable.default]
 
     def __iter__(self) -> Iterator[Values]:
+        return (held for held, _ in self.rows())
+
+    def rows(self) -> Iterator[tuple[Values, Values]]:
+        """Yield what is held and what is seen of the variables."""
         names, held, seen = self._component.names, Values(), Values()
         levels: list[Iterator[tuple[Any, Any]]] = []
-        while self._idle <= MAX_STEPS:
+        while self._idle <= MAX_STEPS and self._steps > 0:
             if len(held) == len(names):
                 self._idle = 0
-                yield dict(held)
+                yield dict(held), dict(seen)
             else:
                 levels.append(self._values(names[len(held)], held, seen))
             while levels and not self._advanced(levels[-1], len(levels) - 1, held, seen):
@@ -116,6 +124,7 @@ class Listing:
             del held[later], seen[later]
         for value, visible in level:
             self._idle += 1
+            self._steps -= 1
             held[name], seen[name] = value, visible
             if any(rule.broken(seen, held) for rule in self._component.ready[position]):
                 continue

@@ -1,4 +1,4 @@
-"""Feasible values: drawn, repaired and listed, part by part of a network."""
+"""`Search`: feasible values of a part of a space, found one variable after the other."""
 
 from __future__ import annotations
 
@@ -12,86 +12,7 @@ from dspex_coordination.space.component import Component, Rule, Values
 from dspex_coordination.space.network import Network
 from dspex_coordination.space.trials import trial_values
 
-ATTEMPTS = 64  # draws of a whole part before it is built value by value
 STEPS = 2_000  # values tried by one search
-
-
-def drawn(network: Network, rng: random.Random) -> Values:
-    """Return feasible values of every variable, drawn part by part.
-
-    A part is drawn as declared until its rules hold, which keeps the declared distribution among the feasible values.
-    If that fails, it is searched value by value, and at last changed from the default one variable at a time.
-    """
-    held: Values = {name: network.variables[name].sample(rng) for name in network.loose}
-    for component in network.tied:
-        found = accepted(network, component, rng)
-        if found is None:
-            found = Search(network, component, rng, {}).run() or _wandered(network, component, rng)
-        held.update(found)
-    return held
-
-
-def accepted(network: Network, component: Component, rng: random.Random) -> Values | None:
-    """Return the first draw of a part that keeps its rules; None after `ATTEMPTS`."""
-    for _ in range(ATTEMPTS):
-        held: Values = {}
-        seen: Values = {}
-        for name, ready in zip(component.names, component.ready, strict=True):
-            if name in network.computed or not network.active(name, seen):
-                settled = network.settled(name, held, seen)
-                if not settled:
-                    break
-                held[name], seen[name] = settled[0]
-            else:
-                held[name] = seen[name] = network.variables[name].sample(rng)
-            if ready and any(rule.broken(seen, held) for rule in ready):
-                break
-        else:
-            return held
-    return None
-
-
-def _wandered(network: Network, component: Component, rng: random.Random) -> Values:
-    """Change one variable of the default after the other (Gibbs sampling): the default is feasible, so this is too."""
-    held, _ = network.folded({})
-    held = {name: held[name] for name in component.names}
-    names = [name for name in component.names if name not in network.computed]
-    for name in rng.sample(names, len(names)):
-        others = {other: value for other, value in held.items() if other != name}
-        held = Search(network, component, rng, others).run() or held
-    return held
-
-
-def repaired(network: Network, values: Mapping[str, Any], rng: random.Random) -> Values | None:
-    """Return feasible values near these: only parts with broken rules change, and as little of them as will do."""
-    held, seen = network.folded(values)
-    broken = {rule for rule, _ in network.broken(seen, held)}
-    for component in network.components:
-        rules = [rule for rule in component.rules if rule in broken]
-        if rules:
-            kept = {name: values.get(name, network.variables[name].default) for name in component.names}
-            found = _mended(network, component, kept, rules, rng)
-            if found is None:
-                return None
-            held.update(found)
-    return held
-
-
-def _mended(
-    network: Network, component: Component, kept: Values, broken: list[Rule], rng: random.Random
-) -> Values | None:
-    """Redraw one variable of the broken rules, else all of them, else those of the next rules too, else all."""
-    near = network.settable(name for rule in broken for name in rule.names)
-    far = network.settable(
-        name for rule in component.rules if set(near) & set(network.settable(rule.names)) for name in rule.names
-    )
-    singles = [(name,) for name in rng.sample(near, len(near))]
-    for redrawn in (*singles, near, far, component.names):
-        fixed = {name: value for name, value in kept.items() if name not in redrawn}
-        found = Search(network, component, rng, fixed).run()
-        if found is not None:
-            return found
-    return None
 
 
 class Search:

@@ -14,9 +14,10 @@ from dspex_coordination.conditions import ABSENT
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space.component import Values
 from dspex_coordination.space.constraint import Constraint, as_constraint
+from dspex_coordination.space.drawing import Drawing
 from dspex_coordination.space.listing import counted, listed
 from dspex_coordination.space.network import Network
-from dspex_coordination.space.search import drawn, repaired
+from dspex_coordination.space.repair import repaired
 from dspex_coordination.space.suggestion import mended, unusable_default
 from dspex_coordination.space.violation import Violation, space_error
 from dspex_coordination.variables import Demos, Variable
@@ -35,6 +36,7 @@ class Space:
         self._variables: Mapping[str, Variable[Any]] = MappingProxyType(_named(variables))
         self._constraints = tuple(as_constraint(constraint) for constraint in constraints)
         self._network = Network(self._variables, self._constraints)
+        self._drawings = tuple(Drawing(self._network, part) for part in self._network.tied)
         self._default = self._checked_default()
 
     @property
@@ -125,11 +127,11 @@ class Space:
         return self._candidate(held)
 
     def sample(self, rng: random.Random) -> Candidate:
-        """Return a feasible candidate drawn with `rng`.
-
-        Raises InfeasibleSpaceError that names the constraints in the way if a bounded search finds none.
-        """
-        return self._candidate(drawn(self._network, rng))
+        """Return a feasible candidate drawn with `rng`, distributed as declared as far as constraints allow."""
+        held: Values = {name: self._variables[name].sample(rng) for name in self._network.loose}
+        for drawing in self._drawings:
+            held.update(drawing.draw(rng))
+        return self._candidate(held)
 
     def repair(self, values: Mapping[str, Any], rng: random.Random) -> Candidate | None:
         """Return a feasible candidate near these values, completed as by `complete`; None if none is found.

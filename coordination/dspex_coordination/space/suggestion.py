@@ -12,7 +12,8 @@ from dspex_coordination.errors import SpaceError
 from dspex_coordination.space.bounds import window
 from dspex_coordination.space.component import Component, Rule, Values, component
 from dspex_coordination.space.network import Network
-from dspex_coordination.space.search import Search, repaired
+from dspex_coordination.space.repair import repaired
+from dspex_coordination.space.search import Search
 from dspex_coordination.space.trials import EVERYWHERE, inside, within
 from dspex_coordination.space.violation import Violation, infeasible, space_error
 
