@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspex_ray.sweep_plots.plot import KINDS, Plotted, plot
+from dspex_ray.sweep_plots.plot import KINDS, Plotted, check_target, plot
 from dspex_ray.sweep_plots.request import PlotRequest
 
-__all__ = ["KINDS", "PlotRequest", "Plotted", "plot"]
+__all__ = ["KINDS", "PlotRequest", "Plotted", "check_target", "plot"]

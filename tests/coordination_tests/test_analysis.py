@@ -161,12 +161,12 @@ def test_scores_are_paired_on_the_rows_that_both_trials_have() -> None:
 def test_the_differences_of_two_spaces_name_variables_and_fields() -> None:
     before = Space({"a": Int(1, 5), "b": Float(0.0, 1.0), "c": Choice(["x"])})
     after = Space({"a": Int(1, 9, default=3), "b": Float(0.0, 1.0), "d": Choice(["x"])})
-    assert space_changes(before, after) == (
+    assert space_changes(before.to_json(), after.to_json()) == (
         "variable 'd' is in the second only",
         "variable 'c' is in the first only",
         "variable 'a' differs: high 5 and 9",
     )
-    assert space_changes(before, before) == ()
+    assert space_changes(before.to_json(), before.to_json()) == ()
 
 
 # axes -----------------------------------------------------------------------------------------------------------

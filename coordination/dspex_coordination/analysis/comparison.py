@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dspex_coordination.analysis.history import Step, history, reached
 from dspex_coordination.analysis.run import FinishedTrial, SearchRun
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import SweepError
 from dspex_coordination.objectives import Objective
-from dspex_coordination.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,8 @@ def paired_scores(one: Scores, other: Scores) -> tuple[tuple[float, ...], tuple[
     return tuple(mine for mine, _ in both), tuple(theirs for _, theirs in both)
 
 
-def space_changes(before: Space, after: Space) -> tuple[str, ...]:
-    """Return one sentence for each variable, and one for the constraints, in which two spaces differ."""
-    old, new = before.to_json(), after.to_json()
+def space_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one sentence for each variable, and one for the constraints, in which the JSON of two spaces differs."""
     mine, theirs = old["variables"], new["variables"]
     changes = [f"variable {name!r} is in the second only" for name in theirs if name not in mine]
     changes += [f"variable {name!r} is in the first only" for name in mine if name not in theirs]

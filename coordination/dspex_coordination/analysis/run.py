@@ -8,7 +8,7 @@ from typing import Any
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SweepError, near_matches
-from dspex_coordination.objectives import COST, LATENCY, SCORE, Bound, Objective, best_of
+from dspex_coordination.objectives import COST, LATENCY, SCORE, Bound, Leaders, Objective
 from dspex_coordination.optimizers.base import Split
 from dspex_coordination.space import Space
 
@@ -76,7 +76,22 @@ class SearchRun:
         return tuple(trial for trial in self.scored if all(name in trial.measures for name in names))
 
     @property
+    def rankable(self) -> tuple[FinishedTrial, ...]:
+        """The scored trials that have every measure that this search compares by."""
+        return self.having(*(one.name for one in self.objectives), *(bound.name for bound in self.bounds))
+
+    @property
     def best(self) -> FinishedTrial | None:
         """The best trial as the search ranks them; None before there is one."""
-        named = [*(one.name for one in self.objectives), *(bound.name for bound in self.bounds)]
-        return best_of(self.having(*named), self)
+        return self._leaders().best
+
+    @property
+    def front(self) -> list[FinishedTrial]:
+        """The trials that no other beats in all objectives, by number."""
+        return self._leaders().front
+
+    def _leaders(self) -> Leaders[FinishedTrial]:
+        leaders: Leaders[FinishedTrial] = Leaders(self)
+        for trial in self.rankable:
+            leaders.add(trial)
+        return leaders
