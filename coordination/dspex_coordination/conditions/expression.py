@@ -14,6 +14,7 @@ from dspex_coordination.errors import SpaceError, near_matches
 MAX_DEPTH = 50
 _SHOWN = 60  # characters of a list or table in a message
 _ATOM = 8  # binds tighter than every operator
+_MAYBE_TRUE = ("var", "[]", "if")  # values that can be true or false by themselves
 _OPPOSITES = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -171,6 +172,8 @@ def as_condition(value: Any) -> Condition:
     if isinstance(built, Condition):
         return built
     if isinstance(built, Expression):
+        if built.op not in _MAYBE_TRUE:
+            raise SpaceError(f"{built} is a value, no condition; compare it with something.")
         return Condition("==", (built, as_expression(value=True)))
     if not isinstance(value, Mapping):
         raise SpaceError(f"A condition is V('name') == value, or a mapping such as {{'name': value}}, got {value!r}.")
