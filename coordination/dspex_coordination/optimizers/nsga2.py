@@ -80,6 +80,8 @@ class NSGA2(SearchOptimizer):
         """Begin with the results of earlier runs."""
         self._members: list[_Member] = []
         self._places: list[tuple[float, float]] = []
+        self._all = frozenset(self.space.names)
+        self._conditional = any(variable.when is not None for variable in self.space.variables.values())
         earlier = self.book.earlier
         for start in range(0, len(earlier), _BLOCK):
             block = enumerate(earlier[start : start + _BLOCK], start)
@@ -153,7 +155,7 @@ class NSGA2(SearchOptimizer):
         return _Member(
             source,
             values,
-            self.space.active({name: values[name] for name in self.space.free}),
+            self.space.active({name: values[name] for name in self.space.free}) if self._conditional else self._all,
             gains(measures, self.context.objectives),
             violation(measures, self.context.bounds),
         )

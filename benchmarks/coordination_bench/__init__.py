@@ -1,0 +1,1 @@
+"""What bench_coordination.py measures, by subject, and the peers beside us."""
