@@ -61,13 +61,18 @@ class _NoShapeError(Exception):
 
 
 def joined(every: bool, parts: Sequence[Clause]) -> Clause:  # noqa: FBT001 - `all` or `any`
-    """Return the conjunction or disjunction, without parts that do not matter."""
-    if any(part is not every for part in parts if isinstance(part, bool)):
-        return not every
-    kept = tuple(part for part in parts if not isinstance(part, bool))
+    """Return the conjunction or disjunction: flat, each part once, without parts that do not matter."""
+    kept: list[Clause] = []
+    for part in parts:
+        if isinstance(part, bool):
+            if part is not every:
+                return not every
+            continue
+        flat = part.parts if isinstance(part, Joined) and part.every is every else (part,)
+        kept += [one for one in flat if one not in kept]
     if not kept:
         return every
-    return kept[0] if len(kept) == 1 else Joined(every, kept)
+    return kept[0] if len(kept) == 1 else Joined(every, tuple(kept))
 
 
 def clause_of(space: Space, condition: Condition, *, truth: bool) -> Clause:

@@ -63,8 +63,11 @@ class _Export:
         self.target: Any = ConfigSpace.ConfigurationSpace(seed=seed)
 
     def result(self) -> Any:
-        activity = {name: self._activity(name) for name in self.space.order if name in self.space.free}
-        self.idle = frozenset(name for name, when in activity.items() if when is False)
+        activity: dict[str, Clause] = {}
+        for name in self.space.order:  # dependencies first: what depends on an idle variable may be idle too
+            if name in self.space.free:
+                activity[name] = self._activity(name)
+                self.idle |= {name} if activity[name] is False else set()
         parts = {name: self._hyperparameter(self.space.variables[name]) for name in activity if name not in self.idle}
         if not self.problems:
             self.target.add([part for part in parts.values() if part is not None])
@@ -79,7 +82,7 @@ class _Export:
     def _activity(self, name: str) -> Clause:
         when = self.space.variables[name].when
         try:
-            return True if when is None else clause_of(self.space, when, truth=True)
+            return True if when is None else self._reachable(clause_of(self.space, when, truth=True))
         except SpaceError as error:
             self.problems.append((name, f"{name}: its condition has no form there: {error}"))
             return True
@@ -127,8 +130,13 @@ class _Export:
 
     def _when(self, child: Any, clause: Clause) -> Any:
         if isinstance(clause, Joined):
-            kind = self.library.AndConjunction if clause.every else self.library.OrConjunction
-            return kind(*(self._when(child, part) for part in clause.parts))
+            parts = [self._when(child, part) for part in clause.parts]
+            if clause.every:
+                return self.library.AndConjunction(*parts)
+            # ConfigSpace 1.2 takes "all" and "any" of the same parts for the same condition of two children
+            # (Conjunction.equivalent_condition_on_parent); a last part that changes nothing tells them apart
+            both = self._when(child, joined(every=True, parts=clause.parts[:2]))
+            return self.library.OrConjunction(*parts, both)
         if isinstance(clause, Among):
             return self.library.InCondition(child, self.target[clause.name], list(clause.values))
         if isinstance(clause, Beyond):

@@ -11,46 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from random_variables import seeds, variables
 
-from dspex_coordination import Bool, Choice, Demos, Float, Int, UnboundVariableError, Variable, VariableError
 from dspex_coordination.canonical import canonical_json
-
-finite = st.floats(min_value=-1e12, max_value=1e12, allow_nan=False)
-scalars = st.one_of(st.text(max_size=5), st.integers(-9, 9), st.booleans(), st.none(), st.floats(-1, 1))
-seeds = st.integers(0, 2**32)
-
-
-@st.composite
-def floats(draw: st.DrawFn) -> Float:
-    form = draw(st.sampled_from(["plain", "log", "step"]))
-    if form == "step":
-        step = draw(st.sampled_from([0.1, 0.25, 0.05, 1.0, 3.0]))
-        low, count = draw(st.integers(-20, 20)), draw(st.integers(1, 40))
-        return Float(low, float(f"{low + step * count:.10g}"), step=step)
-    below = draw(st.floats(1e-6, 1e6) if form == "log" else finite)
-    above = max(below + draw(st.floats(1e-3, 1e6)), math.nextafter(below, math.inf))
-    return Float(below, above, log=form == "log")
-
-
-@st.composite
-def ints(draw: st.DrawFn) -> Int:
-    log = draw(st.booleans())
-    low = draw(st.integers(1 if log else -1000, 1000))
-    return Int(low, low + draw(st.integers(1, 5000)), log=log)
-
-
-choices = st.lists(scalars, min_size=1, max_size=6, unique_by=canonical_json).map(Choice)
-
-
-@st.composite
-def demos(draw: st.DrawFn) -> Demos:
-    select = draw(st.sampled_from([("fixed",), ("nearest",), ("fixed", "nearest")]))
-    variable = Demos(max=draw(st.integers(1, 5)), select=select)
-    return variable.bind([f"e{i}" for i in range(draw(st.integers(0, 6)))]) if draw(st.booleans()) else variable
-
-
-variables = st.one_of(floats(), ints(), choices, st.booleans().map(lambda b: Bool(default=b)), demos())
+from dspex_coordination.conditions import V
+from dspex_coordination.errors import UnboundVariableError, VariableError
+from dspex_coordination.variables import Bool, Choice, Demos, Float, Int, Variable
 
 
 @given(variables, seeds)
@@ -74,32 +40,6 @@ def test_json_rebuilds_an_equal_variable(variable: Variable[Any]) -> None:
     assert pickle.loads(pickle.dumps(named)) == named
 
 
-@given(variables, st.integers(1, 12))
-def test_a_grid_has_at_most_n_distinct_valid_values(variable: Variable[Any], n: int) -> None:
-    values = variable.grid(n)
-    assert 1 <= len(values) <= n
-    assert len({canonical_json(variable.validate(value)) for value in values}) == len(values)
-
-
-@given(variables)
-def test_a_grid_as_large_as_the_domain_lists_all_of_it(variable: Variable[Any]) -> None:
-    count = variable.cardinality
-    if count is not None and count <= 3000:
-        assert len(variable.grid(count)) == count
-        assert len(variable.grid(count + 5)) == count
-
-
-@given(ints(), st.integers(1, 60))
-def test_a_grid_of_integers_has_exactly_n_values_even_on_a_log_scale(variable: Int, n: int) -> None:
-    assert len(variable.grid(n)) == min(n, variable.cardinality)
-
-
-def test_a_float_grid_holds_both_ends_exactly() -> None:
-    assert Float(0.1, 0.7).grid(3)[0] == 0.1
-    assert Float(1e-5, 1e-1, log=True).grid(5)[-1] == 1e-1
-    assert Float(0, 1, step=0.25).grid(99) == [0.0, 0.25, 0.5, 0.75, 1.0]
-
-
 def test_steps_give_the_decimal_a_person_would_write() -> None:
     variable = Float(0, 1, step=0.1)
     assert variable.validate(0.1 + 0.2) == 0.3
@@ -121,6 +61,25 @@ def test_steps_give_the_decimal_a_person_would_write() -> None:
         (lambda: Float(0.1, 1.1, log=True, step=0.5), r"log=True needs low above half of a step, 0\.25, got low=0\.1"),
         (lambda: Float(0, 1, step=0.3), r"step 0.3 does not divide high - low = 1.0"),
         (lambda: Float(0, 1, step=-1), "step must be above 0"),
+        (lambda: Float(0, 1, precision=0.03), r"precision 0.03 does not divide high = 1.0 evenly"),
+        (lambda: Float(0.05, 1, precision=0.1), r"precision 0.1 does not divide low = 0.05 evenly"),
+        (lambda: Float(0, 1, precision=0), "precision must be above 0, got 0.0"),
+        (lambda: Float(0, 1, precision=0.1, step=0.1), "step and precision exclude each other"),
+        (lambda: Float(0, 1, distribution="beta"), "unknown distribution 'beta'; give one of 'uniform', 'log'"),  # type: ignore[arg-type]
+        (lambda: Float(0, 1, distribution="log"), "log=True needs low above 0"),
+        (lambda: Int(0, 10, step=3), "step must be at least 1 and divide high - low = 10 evenly, got 3"),
+        (lambda: Int(0, 10, step=5, default=3), "default is outside the domain.*integer from 0 to 10 in steps of 5"),
+        (lambda: Int(2, 12, step=5, log=True), "log=True needs low above half of a step, 2.5, got low=2"),
+        (lambda: Choice(["a", "b"], weights=[1]), "2 options need as many weights, got 1"),
+        (lambda: Choice(["a", "b"], weights=[0, 0]), "weights must be at least 0 with a positive sum"),
+        (lambda: Choice(["a", "b"], weights=[2, -1]), "weights must be at least 0 with a positive sum"),
+        (lambda: Choice(["a", "b"], weights=[1, math.inf]), r"weights\[1\] must be finite"),
+        (lambda: Choice(["a", "b"], weights="ab"), "weights must be a list of numbers"),  # type: ignore[arg-type]
+        (lambda: Choice(["a", "b"], weights=[0, 1], default="a"), "the default 'a' has weight 0"),
+        (lambda: Choice(["a"], ordered=1), "ordered must be True or False"),  # type: ignore[arg-type]
+        (lambda: Float(0, 1, when=3), "Float: when: A condition is V"),  # type: ignore[arg-type]
+        (lambda: Bool(requires=[{}]), "Bool: requires: .*names at least one variable"),
+        (lambda: Bool(when=[{"a": 1}, {"b": 2}]), "when: give one condition; join several with &"),  # type: ignore[arg-type]
         (lambda: Float(-1.7e308, 1.7e308), "high - low must be finite"),
         (lambda: Int(3, 3), "low must be below high, got low=3 and high=3"),
         (lambda: Int(0.5, 3), "Int: low must be an integer, got 0.5"),  # type: ignore[arg-type]
@@ -254,3 +213,19 @@ def test_equal_variables_are_equal_and_hash_alike() -> None:
     assert Float(0, 1) == Float(0.0, 1.0)
     assert hash(Float(0, 1)) == hash(copy.deepcopy(Float(0, 1)))
     assert Float(0, 1) != Float(0, 1, log=False, default=0.1)
+
+
+def test_conditions_on_other_variables_stay_the_same_through_json() -> None:
+    variable = Choice(
+        ["a", "b"], when={"model": ["x", "y"]}, requires={"tools": True}, conflicts=[V("n") > 3, {"m": 1}]
+    )
+    again = Variable.from_json(variable.named("it").to_json())
+    assert again == variable.named("it")
+    assert (again.when, len(again.requires), len(again.conflicts)) == (V("model").is_in(["x", "y"]), 1, 2)
+    assert set(Choice(["a"]).to_json()) == {"kind", "name", "options", "default"}
+
+
+def test_a_variable_without_conditions_keeps_the_json_it_always_had() -> None:
+    plain = {"kind": "float", "name": None, "low": 0.0, "high": 1.0, "default": 0.5, "log": False, "step": None}
+    assert Float(0, 1).to_json() == plain
+    assert Int(0, 4).to_json() == {"kind": "int", "name": None, "low": 0, "high": 4, "default": 2, "log": False}
