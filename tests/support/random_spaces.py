@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from dspex_coordination.candidate import Candidate
-from dspex_coordination.conditions import ABSENT, Condition, V, count, implies, total
+from dspex_coordination.conditions import ABSENT, Condition, Expression, V, count, implies, total
 from dspex_coordination.space import Constraint, Space, at_most_one
 from dspex_coordination.variables import Bool, Choice, Composite, Demos, Float, Int, Variable
 
@@ -125,7 +125,7 @@ def _seen(space: Space, values: Mapping[str, Any], held: dict[str, Any]) -> dict
         variable = space.variables[name]
         held[name], value = variable.default, ABSENT
         if variable.when is None or variable.when.holds({other: show(other) for other in variable.when.names}):
-            if isinstance(variable, Composite):
+            if isinstance(variable, Composite) and isinstance(variable.source, Expression):
                 value = variable.source.value({other: show(other) for other in variable.dependencies})
                 held[name] = None if value is ABSENT else value
             else:

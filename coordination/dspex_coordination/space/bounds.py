@@ -35,7 +35,7 @@ def refuted(network: Network, rules: Iterable[Rule], known: Mapping[str, Any]) -
     """Return a rule that is broken whatever the variables without a known value will be; None if none surely is."""
     bounds = Bounds(network, known)
     for rule in rules:
-        if rule.constraint.condition is not None and bounds.possible(rule.constraint.condition, wanted=True) is False:
+        if rule.constraint.condition is not None and not bounds.outcomes(rule.constraint.condition)[0]:
             return rule
     return None
 
@@ -49,19 +49,21 @@ class Bounds:
     def __init__(self, network: Network, known: Mapping[str, Any], name: str = "") -> None:
         self._network, self._name, self._seen = network, name, known
 
-    def possible(self, condition: Expression, *, wanted: bool) -> bool:
-        """Return whether a condition may still come out as `wanted`, or as neither; False if it surely cannot."""
-        if all(name in self._seen for name in condition.names):
-            return condition.value(self._seen) is not (not wanted)
-        if condition.op == "not":
-            return self.possible(condition.args[0], wanted=not wanted)
-        if condition.op in ("and", "or"):
-            parts = (self.possible(part, wanted=wanted) for part in condition.args)
-            return all(parts) if wanted is (condition.op == "and") else any(parts)
+    def outcomes(self, condition: Expression) -> tuple[bool, bool]:
+        """Return whether a condition may still come out true, and whether false; one that is neither may do both."""
+        if self._seen.keys() >= set(condition.names):
+            value = condition.value(self._seen)
+            return value is not False, value is not True
+        if condition.op in ("and", "or", "not"):
+            parts = [self.outcomes(part) for part in condition.args]
+            true, false = [part[0] for part in parts], [part[1] for part in parts]
+            if condition.op == "not":
+                return false[0], true[0]
+            return (all(true), any(false)) if condition.op == "and" else (any(true), all(false))
         if condition.op not in _MIRRORED:
-            return True
+            return True, True
         left, right = (self._interval(side) for side in condition.args)
-        return left is None or right is None or _may_be(condition.op, left, right, wanted=wanted)
+        return (True, True) if left is None or right is None else _compared(condition.op, left, right)
 
     def of(self, condition: Expression) -> Limits:
         """Return the bounds that the truth of `condition` leaves the variable."""
@@ -69,7 +71,7 @@ class Bounds:
             found = [self.of(part) for part in condition.args]
             return max(low for low, _ in found), min(high for _, high in found)
         if condition.op == "or":
-            open_parts = [part for part in condition.args if self.possible(part, wanted=True)]
+            open_parts = [part for part in condition.args if self.outcomes(part)[0]]
             return self.of(open_parts[0]) if len(open_parts) == 1 else EVERYWHERE
         if condition.op not in _MIRRORED:
             return EVERYWHERE
@@ -106,8 +108,8 @@ class Bounds:
         if node.op == "var":
             return self._of_variable(node.args[0])
         if node.op == "count":
-            sure = [self.possible(part, wanted=False) for part in node.args].count(False)
-            return sure, [self.possible(part, wanted=True) for part in node.args].count(True)
+            outcomes = [self.outcomes(part) for part in node.args]
+            return sum(not false for _, false in outcomes), sum(true for true, _ in outcomes)
         if node.op not in _FORWARD:
             return None
         parts = [self._interval(part) for part in node.args]
@@ -129,14 +131,14 @@ class Bounds:
         return None if formula is None else self._interval(formula)
 
 
-def _may_be(op: str, left: Limits, right: Limits, *, wanted: bool) -> bool:
-    """Return whether a comparison of two numbers within bounds may come out as `wanted`."""
-    lowest, highest = (number for number in (left[0] - right[1], left[1] - right[0]))
+def _compared(op: str, left: Limits, right: Limits) -> tuple[bool, bool]:
+    """Return whether a comparison of two numbers within bounds may come out true, and whether false."""
+    lowest, highest = left[0] - right[1], left[1] - right[0]
     slack = ROUNDING * max(1.0, *(abs(end) for end in (*left, *right) if math.isfinite(end)))
+    below, above = lowest <= slack, highest >= -slack  # whether left may be up to right, and down to it
     if op == "==":
-        return lowest <= slack and highest >= -slack if wanted else not lowest == highest == 0
-    upwards = (op in (">", ">=")) is wanted
-    return highest >= -slack if upwards else lowest <= slack
+        return below and above, lowest < 0 or highest > 0
+    return (above, below) if op in (">", ">=") else (below, above)
 
 
 def _point(value: Any) -> Limits | None:

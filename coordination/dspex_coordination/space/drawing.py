@@ -19,7 +19,8 @@ from dspex_coordination.space.search import Search
 from dspex_coordination.variables import Variable
 
 ATTEMPTS = 64  # draws of a whole part before another way is taken
-LIKELY = 2  # feasible ones of so many test draws that make drawing and rejecting worth while
+LIKELY = 8  # feasible ones of so many test draws, for which rejecting the others is quicker than a table
+SELDOM = 2  # likewise, quicker and truer than a search
 TABLED = 2_048  # feasible values of a part that are kept in a table
 TABLE_STEPS = 20_000  # values tried to fill it
 
@@ -28,7 +29,7 @@ class Drawing:
     """Draws feasible values of one part, in the first of these ways that works.
 
     1. All variables are drawn as declared until the rules hold. The result has the declared distribution, given the
-       rules. Not tried where next to no draw is feasible.
+       rules. Not tried where too few draws are feasible.
     2. One of all feasible values is drawn, where there are few, with the same distribution.
     3. A search builds them in a random order of variables, each drawn as declared within what the rules leave it.
     4. Each variable of the default, which is feasible, is drawn again while the others stay (Gibbs sampling).
@@ -41,16 +42,16 @@ class Drawing:
 
     def draw(self, rng: random.Random) -> Values:
         """Return feasible values of the variables of this part."""
-        found = self._accepted(rng) if self._likely else None
-        if found is None and self._table is not None:
+        if self._accepting < LIKELY and self._table is not None:
             values, weights = self._table
-            found = dict(values[rng.choices(range(len(values)), cum_weights=weights)[0]])
+            return dict(values[rng.choices(range(len(values)), cum_weights=weights)[0]])
+        found = self._accepted(rng) if self._accepting >= SELDOM else None
         return found or self._built(rng) or self._wandered(rng)
 
     @cached_property
-    def _likely(self) -> bool:
+    def _accepting(self) -> int:
         rng = random.Random(0)  # noqa: S311 - a test that comes out the same in every process
-        return sum(self._attempt(rng) is not None for _ in range(ATTEMPTS)) >= LIKELY
+        return sum(self._attempt(rng) is not None for _ in range(ATTEMPTS))
 
     def _accepted(self, rng: random.Random) -> Values | None:
         attempts = (self._attempt(rng) for _ in range(ATTEMPTS))

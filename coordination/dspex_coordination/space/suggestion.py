@@ -38,7 +38,8 @@ def _advice(change: tuple[str, Any] | None) -> str | None:
 
 def _change(network: Network, rule: Rule, allowed: set[Rule], held: Values, seen: Values) -> tuple[str, Any] | None:
     """Return a variable and the value near its own that keeps a rule and breaks none but the allowed ones."""
-    for name in reversed(network.settable(rule.names)):
+    names = reversed(network.settable(rule.names))
+    for name in sorted(names, key=lambda name: network.variables[name].scale not in ("real", "ordinal")):
         if seen[name] is ABSENT:
             continue
         for value in _near(network, name, rule, held, seen):
