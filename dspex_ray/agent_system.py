@@ -31,7 +31,6 @@ from dspex_agents import (
 )
 from dspex_agents.errors import RuntimeUnavailableError
 from dspex_coordination.canonical import canonical_json
-from dspex_ray.configuration import chosen_lm
 from dspex_ray.errors import ClusterError, DspexError, UsageError
 from dspex_ray.ledger_agent import LEDGER, GetTotals, LedgerAgent
 from dspex_ray.parcel import Parcel
@@ -194,7 +193,7 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
     check_runtime(runtime)
     kept = store or open_store()
     names = tuple(f"task-{number}" for number in range(1, workers + 1))
-    sent = program if program.lm_name else program.with_lm(chosen_lm())
+    sent = program.with_defaults()
     kwargs = {
         "worker": ProgramWorker,
         "kwargs": {

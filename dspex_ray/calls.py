@@ -30,7 +30,8 @@ class CallTags:
 class CallRecord:
     """One model call. `at` is seconds since the epoch, `cost_usd` is None where the price is not known.
 
-    `attempts` counts HTTP requests; `request_id` is the tagged one, else the provider's.
+    `attempts` counts HTTP requests; `request_id` is the tagged one, else the provider's. A `cached` call reached no
+    provider: it has no tokens and costs nothing.
     """
 
     id: str
@@ -43,7 +44,7 @@ class CallRecord:
     cost_usd: float | None = None
     latency_s: float = 0.0
     attempts: int = 1
-    status: Literal["ok", "error"] = "ok"
+    status: Literal["ok", "error", "cached"] = "ok"
     error: str | None = None
     run_id: str | None = None
     trial: int | None = None
@@ -137,7 +138,7 @@ def _record(log: CallLog, at: float, program: str, reply: LMReply, error: str | 
         cost_usd=reply.cost_usd,
         latency_s=reply.latency_s,
         attempts=reply.attempts,
-        status="ok" if error is None else "error",
+        status="error" if error is not None else "cached" if reply.cached else "ok",
         error=error,
         run_id=tags.run_id,
         trial=tags.trial,

@@ -1,15 +1,27 @@
-"""The process's own default model: what a program without a model of its own asks.
+"""The process's own defaults: the model and the cache of programs that have none of their own.
 
-This is the only process-wide setting. A worker in another process does not see it, so whoever sends a program there
-sends `chosen_lm(program's own)` along.
+These are the only process-wide settings. A worker in another process does not see them, so whoever sends a program
+there sends `Program.with_defaults()`.
 """
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LM
+from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.lm.resolve import EMBEDDED
+
+
+class Unchanged(Enum):
+    """What stands for a setting that is left as it is."""
+
+    UNCHANGED = auto()
+
+
+UNCHANGED = Unchanged.UNCHANGED
 
 
 class Configuration:
@@ -17,17 +29,29 @@ class Configuration:
 
     def __init__(self) -> None:
         self.lm: str | LM | None = None
+        self.cache: CacheSettings | None = None
 
 
 _CONFIGURATION = Configuration()
 
 
-def configure(*, lm: str | LM | None) -> None:
-    """Set the default model of this process: a name such as `openai/gpt-4o-mini`, a client, or None to unset it.
+def configure(
+    *, lm: str | LM | Unchanged | None = UNCHANGED, cache: str | CacheSettings | Unchanged | None = UNCHANGED
+) -> None:
+    """Set defaults of this process; None unsets one, what is not given stays.
 
-    Raises ConfigurationError for anything else. The name is resolved when it is first used.
+    `lm` is a name such as `openai/gpt-4o-mini`, or a client; a name is resolved when it is first used. `cache` says
+    where replies to equal requests are kept: `memory`, `disk`, a folder's path, `off`, or `CacheSettings`.
+    Raises ConfigurationError for anything else.
     """
-    _CONFIGURATION.lm = checked_lm(lm)
+    if not isinstance(lm, Unchanged):
+        lm = checked_lm(lm)
+    if not isinstance(cache, Unchanged):
+        cache = checked_cache(cache)
+    if not isinstance(lm, Unchanged):
+        _CONFIGURATION.lm = lm
+    if not isinstance(cache, Unchanged):
+        _CONFIGURATION.cache = cache
 
 
 def checked_lm(lm: object) -> str | LM | None:
@@ -42,3 +66,17 @@ def checked_lm(lm: object) -> str | LM | None:
 def chosen_lm(own: str | LM | None = None, settings: Settings | None = None) -> str | LM:
     """Return the model to use: `own`, else the configured one, else `DSPEX_LM`, else `embedded/nearest`."""
     return own or _CONFIGURATION.lm or (settings or Settings.from_env()).lm or EMBEDDED
+
+
+def checked_cache(cache: object) -> CacheSettings | None:
+    """Return `cache` as settings, None for None. Raises ConfigurationError for what is neither text nor settings."""
+    if cache is None:
+        return None
+    if isinstance(cache, str | CacheSettings):
+        return CacheSettings.of(cache)
+    raise ConfigurationError(f"cache must be 'off', 'memory', 'disk', a folder's path or CacheSettings, got {cache!r}.")
+
+
+def chosen_cache(own: CacheSettings | None = None, settings: Settings | None = None) -> CacheSettings:
+    """Return the cache to use: `own`, else the configured one, else `DSPEX_CACHE`, else none."""
+    return own or _CONFIGURATION.cache or CacheSettings.of((settings or Settings.from_env()).cache)

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from dspex_ray.configuration import checked_lm, chosen_lm
+from dspex_ray.configuration import checked_lm, chosen_cache, chosen_lm
 from dspex_ray.lm.base import LM
-from dspex_ray.lm.resolve import resolve_lm
+from dspex_ray.lm.cache import CachedLM, CacheSettings, MemoryCache
+from dspex_ray.lm.resolve import EMBEDDED, resolve_lm
 
 
 class ModelSource:
     """One model for a program and its copies: a name, a client the user made, or the process's default.
 
-    A client made here from a name is closed by `aclose`; one the user made is the user's to close. Pickles without
-    the client it made. Raises ConfigurationError for what is neither a name nor a client.
+    With a cache, equal requests are asked once; `embedded/nearest` needs none. A client made here from a name is
+    closed by `aclose`; one the user made is the user's to close. Pickles without the client it made. Raises
+    ConfigurationError for what is neither a name nor a client.
     """
 
-    def __init__(self, own: str | LM | None = None) -> None:
-        self.own = checked_lm(own)
+    def __init__(self, own: str | LM | None = None, cache: CacheSettings | None = None) -> None:
+        self.own, self.cache = checked_lm(own), cache
         self._made: LM | None = None
-        self._made_from: str | None = None
+        self._made_from: tuple[str | LM, CacheSettings] | None = None
+        self._memory: MemoryCache | None = None  # of replies; outlives the clients made here
 
     @property
     def name(self) -> str | None:
         """The name of the program's own model; None if it uses the process's default."""
         return self.own if self.own is None or isinstance(self.own, str) else self.own.model
 
+    def settled(self) -> ModelSource:
+        """Return a source of the same model and cache that depends on no default of this process."""
+        return ModelSource(chosen_lm(self.own), chosen_cache(self.cache))
+
     def client(self) -> LM:
-        """Return the client, made on first use and again after the process's default changed or `aclose`.
+        """Return the client, made on first use and again after the process's defaults changed or `aclose`.
 
         Raises UnknownNameError or ConfigurationError for a name that is not known or cannot be used.
         """
-        chosen = chosen_lm(self.own)
-        if not isinstance(chosen, str):
+        chosen, cache = chosen_lm(self.own), chosen_cache(self.cache)
+        if not isinstance(chosen, str) and cache.kind == "off":
             return chosen
-        if self._made is None or self._made_from != chosen:
-            self._made, self._made_from = resolve_lm(chosen), chosen
+        if self._made is None or self._made_from != (chosen, cache):
+            self._made, self._made_from = self._new_client(chosen, cache), (chosen, cache)
         return self._made
+
+    def _new_client(self, chosen: str | LM, cache: CacheSettings) -> LM:
+        lm = resolve_lm(chosen)
+        if cache.kind == "off" or lm.model == EMBEDDED:
+            return lm
+        if self._memory is None or self._memory.max_bytes != cache.memory_bytes:
+            self._memory = MemoryCache(cache.memory_bytes)
+        return CachedLM(lm, cache, memory=self._memory)
 
     async def aclose(self) -> None:
         """Close the client made here, if any; the next use makes a new one."""
         made, self._made = self._made, None
-        if made is not None:
+        if made is not None and self._made_from is not None and isinstance(self._made_from[0], str):
             await made.aclose()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"own": self.own, "_made": None, "_made_from": None}
+        return {"own": self.own, "cache": self.cache, "_made": None, "_made_from": None, "_memory": None}

@@ -16,9 +16,11 @@ from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
 from dspex_coordination.variables import Variable
+from dspex_ray.configuration import checked_cache
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
 from dspex_ray.lm.base import LM, ChatMessage
+from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
 from dspex_ray.schema import Schema, tunable_fields
@@ -133,7 +135,18 @@ class Program:
 
     def with_lm(self, lm: str | LM | None) -> Self:
         """Return a copy with a model of its own, by name or as a client; None goes back to the process's default."""
-        return self._copy(_source=ModelSource(lm))
+        return self._copy(_source=ModelSource(lm, self._source.cache))
+
+    def with_cache(self, cache: str | CacheSettings | None) -> Self:
+        """Return a copy whose replies are kept so: `memory`, `disk`, a folder's path, `off`, or settings.
+
+        None goes back to the process's default.
+        """
+        return self._copy(_source=ModelSource(self._source.own, checked_cache(cache)))
+
+    def with_defaults(self) -> Self:
+        """Return a copy that depends on no setting of this process, to be sent to another one."""
+        return self._copy(_source=self._source.settled())
 
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
         """Return the output for a valid input. A subclass may do anything here; this asks the model once.

@@ -13,6 +13,7 @@ class Settings:
 
     lm: str | None = None
     store: str | None = None
+    cache: str | None = None
     config: str | None = None
     ray_address: str | None = None
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -24,6 +25,7 @@ class Settings:
         return cls(
             lm=env.get("DSPEX_LM") or None,
             store=env.get("DSPEX_STORE") or None,
+            cache=env.get("DSPEX_CACHE") or None,
             config=env.get("DSPEX_CONFIG") or None,
             ray_address=env.get("RAY_ADDRESS") or None,
             _environ=env,
@@ -35,11 +37,13 @@ class Settings:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle without the environment: the other process reads its own secrets."""
-        return _rebuild, (self.lm, self.store, self.config, self.ray_address)
+        return _rebuild, (self.lm, self.store, self.cache, self.config, self.ray_address)
 
 
-def _rebuild(lm: str | None, store: str | None, config: str | None, ray_address: str | None) -> Settings:
-    return Settings(lm, store, config, ray_address, os.environ)
+def _rebuild(
+    lm: str | None, store: str | None, cache: str | None, config: str | None, ray_address: str | None
+) -> Settings:
+    return Settings(lm, store, cache, config, ray_address, os.environ)
 
 
 def apply_environment(variables: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from dspex_coordination.errors import CoordinationError
 from dspex_ray.cli.agents import COMMANDS as AGENTS_COMMANDS
 from dspex_ray.cli.agents import agents
 from dspex_ray.cli.agents.systems import Systems
+from dspex_ray.cli.cache import COMMANDS as CACHE_COMMANDS
+from dspex_ray.cli.cache import cache
 from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
@@ -31,6 +33,8 @@ from dspex_ray.cli.optimize import optimize
 from dspex_ray.cli.output import err, print_json, stdout_for_json
 from dspex_ray.cli.run import run
 from dspex_ray.cli.status import status
+from dspex_ray.cli.sweeps import COMMANDS as SWEEPS_COMMANDS
+from dspex_ray.cli.sweeps import sweeps
 from dspex_ray.cli.versions import versions
 from dspex_ray.errors import DspexError, InputError, InterruptedRunError, UsageError
 
@@ -51,8 +55,15 @@ app = typer.Typer(
 _COMMANDS = {each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, doctor)}
 for each in _COMMANDS.values():
     app.command()(each)
-app.add_typer(agents, name="agents")
-_PATHS = {(name,) for name in (*_COMMANDS, "agents")} | {("agents", name) for name in AGENTS_COMMANDS}
+_GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
+    "agents": (agents, AGENTS_COMMANDS),
+    "cache": (cache, CACHE_COMMANDS),
+}
+for name, (group, _) in _GROUPS.items():
+    app.add_typer(group, name=name)
+_PATHS = {(name,) for name in (*_COMMANDS, *_GROUPS)} | {
+    (name, command) for name, (_, commands) in _GROUPS.items() for command in commands
+}
 
 _OUR_FOLDERS = tuple(Path(str(module.__file__)).parent for module in (dspex_agents, dspex_coordination, dspex_ray))
 _LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -57,7 +57,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMReply:
-    """What a model answered; `attempts` counts HTTP requests, failed ones too; `cost_usd` is None without a price."""
+    """What a model answered; `attempts` counts HTTP requests, failed ones too; `cost_usd` is None without a price.
+
+    A `cached` reply was paid for by an earlier or simultaneous equal request: it has no usage and no cost of its own.
+    """
 
     text: str
     model: str
@@ -67,6 +70,7 @@ class LMReply:
     attempts: int = 1
     finish_reason: str = "stop"
     request_id: str | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,8 @@ class LM(Protocol):
 
     `complete` and `stream` are called by `Program` once per model call; they retry what is worth retrying within
     `request.timeout_s` and raise a subclass of `dspex_ray.errors.LMError` otherwise, never a library's own error.
-    `aclose` is called once by whoever made the client, on the loop that used it.
+    `aclose` is called once by whoever made the client, on the loop that used it. Where the same model may be asked at
+    several addresses, a client has an `endpoint: str` too, which tells its cached replies apart.
     """
 
     @property

@@ -77,6 +77,11 @@ class LiteLLMLM:
         """The name the user wrote."""
         return self._model
 
+    @property
+    def endpoint(self) -> str:
+        """The address that answers, where one was given."""
+        return self._base_url or ""
+
     async def complete(self, request: LMRequest) -> LMReply:
         """Answer with the whole reply; errors as `LM` says."""
         await _loaded()

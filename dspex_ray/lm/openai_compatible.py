@@ -72,6 +72,11 @@ class OpenAICompatibleLM:
         key = "'***'" if self._api_key else None
         return f"OpenAICompatibleLM({self._model!r}, base_url={self._base_url!r}, api_key={key})"
 
+    @property
+    def endpoint(self) -> str:
+        """The address that answers; the same model may answer otherwise elsewhere."""
+        return self._base_url
+
     def __getstate__(self) -> dict[str, Any]:
         """Pickle everything but the connections."""
         return {name: value for name, value in vars(self).items() if name != "_sessions"}

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspex_ray.calls import CallRecord, recording, tagged
-from dspex_ray.configuration import chosen_lm
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.serving.base import Bill
@@ -52,7 +51,7 @@ def pack_program(program: Program) -> Parcel:
 
     Raises ProgramError when it holds something that cannot travel.
     """
-    return Parcel.of(program if program.lm_name is not None else program.with_lm(chosen_lm()))
+    return Parcel.of(program.with_defaults())
 
 
 def _cost(records: Sequence[CallRecord]) -> float | None:
