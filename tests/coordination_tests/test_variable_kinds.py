@@ -179,6 +179,7 @@ def test_bug_a_text_without_a_pool_is_open_and_draws_its_default() -> None:
     assert variable.validate("Any text at all.") == "Any text at all."
     assert variable.sample(random.Random(1)) == "Answer."
     assert (variable.cardinality, variable.grid(5)) == (None, ["Answer."])
+    assert (variable.unit("Other."), variable.mutate("Other.", random.Random(1), 0.5)) == (0.5, "Answer.")
     with pytest.raises(VariableError, match="more than max_chars=20"):
         variable.validate("x" * 21)
 

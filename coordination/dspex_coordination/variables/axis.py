@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 SPREAD = 0.25  # standard deviation of the normal distribution, as a part of the distance between the bounds
@@ -21,15 +21,32 @@ class Axis:
     high: float
     log: bool = False
     mode: float | None = None
+    _start: float = field(init=False, repr=False)
+    _length: float = field(init=False, repr=False)
+    _bell: NormalDist | None = field(init=False, repr=False)
+    _below: float = field(init=False, repr=False)
+    """The part of the whole bell that lies below `low`; `_mass` is the part between the bounds."""
+    _mass: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        start, end = self._scaled(self.low), self._scaled(self.high)
+        bell = None if self.mode is None else NormalDist(self._scaled(self.mode), (end - start) * SPREAD)
+        below, above = (0.0, 1.0) if bell is None else (bell.cdf(start), bell.cdf(end))
+        for name, value in (
+            ("_start", start),
+            ("_length", end - start),
+            ("_bell", bell),
+            ("_below", below),
+            ("_mass", above - below),
+        ):
+            object.__setattr__(self, name, value)
 
     def portion(self, value: float) -> float:
         """Return the chance of a number up to `value`, in [0, 1]."""
-        start, end = self._ends
         point = self._scaled(min(self.high, max(self.low, value)))
-        if self.mode is None:
-            return min(1.0, max(0.0, (point - start) / (end - start)))
-        bell, below, mass = self._bell
-        return min(1.0, max(0.0, (bell.cdf(point) - below) / mass))
+        if self._bell is None:
+            return min(1.0, max(0.0, (point - self._start) / self._length))
+        return min(1.0, max(0.0, (self._bell.cdf(point) - self._below) / self._mass))
 
     def quantile(self, portion: float) -> float:
         """Return the number with `portion` (in [0, 1]) of the chance below it; the inverse of `portion`."""
@@ -37,25 +54,11 @@ class Axis:
             return self.low
         if portion >= 1.0:
             return self.high
-        start, end = self._ends
-        if self.mode is None:
-            point = start + (end - start) * portion
+        if self._bell is None:
+            point = self._start + self._length * portion
         else:
-            bell, below, mass = self._bell
-            point = bell.inv_cdf(below + mass * portion)
+            point = self._bell.inv_cdf(self._below + self._mass * portion)
         return min(self.high, max(self.low, math.exp(point) if self.log else point))
 
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.log else value
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        return self._scaled(self.low), self._scaled(self.high)
-
-    @property
-    def _bell(self) -> tuple[NormalDist, float, float]:
-        """The whole bell, the mass below the lower bound and the mass between the bounds."""
-        start, end = self._ends
-        bell = NormalDist(self._scaled(self.low if self.mode is None else self.mode), (end - start) * SPREAD)
-        below = bell.cdf(start)
-        return bell, below, bell.cdf(end) - below

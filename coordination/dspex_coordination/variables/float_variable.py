@@ -53,6 +53,7 @@ class Float(Number[float]):
         self._steps = self._check_domain()
         self._check_log(self.step or self.precision or 0.0)
         self.default = self._middle() if default is None else self._checked_default(default)
+        self._axis = self._draw_axis()
 
     def _check_domain(self) -> int | None:
         low, high = self.low, self.high

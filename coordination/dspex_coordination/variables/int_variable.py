@@ -43,6 +43,7 @@ class Int(Number[int]):
         self._steps = (self.high - self.low) // self.step
         self._check_log(float(self.step))
         self.default = self._middle() if default is None else self._checked_default(default)
+        self._axis = self._draw_axis()
 
     def _middle(self) -> int:
         middle = math.isqrt(self.low * self.high) if self.log else (self.low + self.high) // 2

@@ -16,7 +16,7 @@ N = TypeVar("N", int, float)
 
 
 class Number(Variable[N], Generic[N]):
-    """A number between `low` and `high`. A subclass gives `_steps`, `_value_at`, `_position_of` and the default.
+    """A number between `low` and `high`. A subclass gives `_steps`, `_value_at`, `_from_axis`, the default and `_axis`.
 
     Values on steps stand for the half step on both sides of them, so that rounding a draw from the widened axis gives
     every step its share.
@@ -25,6 +25,7 @@ class Number(Variable[N], Generic[N]):
     low: N
     high: N
     log: bool
+    _axis: Axis
     _steps: int | None
     """The number of steps from `low` to `high`; None if every number between them is a value."""
 
@@ -36,8 +37,8 @@ class Number(Variable[N], Generic[N]):
     def _mode(self) -> float | None:
         return None
 
-    @property
-    def _axis(self) -> Axis:
+    def _draw_axis(self) -> Axis:
+        """Return the axis of all draws; the constructor keeps it as `_axis` once all else is known."""
         half = self._quantum / 2
         return Axis(self.low - half, self.high + half, log=self.log, mode=self._mode)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self, Unpack
 
 from dspex_coordination.errors import VariableError
 from dspex_coordination.variables.checks import integer
 from dspex_coordination.variables.links import Links
+from dspex_coordination.variables.moves import checked_strength
 from dspex_coordination.variables.one_of import OneOf
 
 
@@ -70,6 +72,21 @@ class Text(OneOf[str]):
         """Return `value` if it is a text of the pool, or without a pool any text that is not too long."""
         text = self._checked(value)
         return text if self.pool is None else super().validate(text)
+
+    def unit(self, value: str) -> float:
+        """Return the middle of the text's share of all draws; without a pool the middle of the axis."""
+        if self.pool is None:
+            self.validate(value)
+            return self._edges[-1] / 2
+        return super().unit(value)
+
+    def mutate(self, value: str, rng: random.Random, strength: float) -> str:
+        """Return another text of the pool; without a pool the default, the only text that is drawn."""
+        if self.pool is None:
+            checked_strength(strength, self.label)
+            self.validate(value)
+            return self.default
+        return super().mutate(value, rng, strength)
 
     def fields(self) -> dict[str, Any]:
         """Return the default, and the pool of the definition and max_chars where they are set."""
