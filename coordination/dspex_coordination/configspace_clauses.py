@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dspex_coordination.conditions import ABSENT, Condition, Expression, as_condition
+from dspex_coordination.canonical import canonical_json
+from dspex_coordination.conditions import Condition, Expression, as_condition
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
+from dspex_coordination.space.network import Network
 from dspex_coordination.variables import Composite, Int, Variable
 
 LISTED = 1000  # values of a variable that may be listed
@@ -160,46 +162,67 @@ def _relation(space: Space, op: str, left: str, right: str) -> Clause:
     return joined(every=False, parts=parts)
 
 
+def failure_of(space: Space, name: str) -> Clause:
+    """Return the clause that is met exactly where a computed variable has no valid value.
+
+    Raises SpaceError if it depends on too many values to list them.
+    """
+    variable = space.variables[name]
+    network = Network(space.variables, space.constraints)
+    rows = _rows(space, network, [other for other in _ancestry(space, [name]) if other != name], variable.label)
+    return _alternatives([row.chosen for row in rows if not network.settled(name, row.held, row.seen)])
+
+
 @dataclass(slots=True)
 class _Row:
     held: dict[str, Any]
     seen: dict[str, Any]
     chosen: tuple[tuple[str, Any], ...]
 
+    def grown(self, name: str, held: Any, seen: Any, *, chosen: bool = False) -> _Row:
+        choice = ((name, held),) if chosen else ()
+        return _Row({**self.held, name: held}, {**self.seen, name: seen}, self.chosen + choice)
+
 
 def _tabulated(space: Space, condition: Condition, *, truth: bool) -> Clause:
     """List the values of all that the condition depends on, as far as they are active."""
+    network = Network(space.variables, space.constraints)
+    rows = _rows(
+        space, network, _ancestry(space, condition.names), f"{condition} is no comparison of variables, and it"
+    )
+    return _alternatives([row.chosen for row in rows if condition.value(row.seen) is truth])
+
+
+def _rows(space: Space, network: Network, names: Sequence[str], about: str) -> list[_Row]:
+    """Return the combinations of values of variables, given with dependencies first, in which all are valid."""
     rows = [_Row({}, {}, ())]
-    for name in _ancestry(space, condition.names):
-        rows = [grown for row in rows for grown in _grown(space.variables[name], row, condition)]
+    for name in names:
+        variable = space.variables[name]
+        grown: list[_Row] = []
+        for row in rows:
+            if isinstance(variable, Composite) or not network.active(name, row.seen):
+                grown += [row.grown(name, held, seen) for held, seen in network.settled(name, row.held, row.seen)]
+                continue
+            values = listed(variable)
+            if values is None:
+                raise SpaceError(f"{about} depends on {name}, which has too many values to list them.")
+            grown += [row.grown(name, value, value, chosen=True) for value in values]
+        rows = grown
         if len(rows) > ROWS:
-            raise SpaceError(f"{condition} depends on more than {ROWS} combinations of values.")
-    met = [row.chosen for row in rows if condition.value(row.seen) is truth]
+            raise SpaceError(f"{about} depends on more than {ROWS} combinations of values.")
+    return rows
+
+
+def _alternatives(met: Sequence[tuple[tuple[str, Any], ...]]) -> Clause:
+    """Return the clause that is met by any of these combinations; those that differ in the last value are one part."""
     if () in met:
         return True  # nothing is chosen: it is so everywhere
-    last: dict[tuple[tuple[tuple[str, Any], ...], str], list[Any]] = {}
+    last: dict[tuple[tuple[tuple[str, str], ...], str], tuple[list[Clause], list[Any]]] = {}
     for *ahead, (name, value) in met:
-        last.setdefault((tuple(ahead), name), []).append(value)
-    parts = [
-        joined(every=True, parts=[*(Among(one, (value,)) for one, value in ahead), Among(name, tuple(values))])
-        for (ahead, name), values in last.items()
-    ]
+        key = (tuple((one, canonical_json(held)) for one, held in ahead), name)
+        last.setdefault(key, ([Among(one, (held,)) for one, held in ahead], []))[1].append(value)
+    parts = [joined(every=True, parts=[*ahead, Among(key[1], tuple(held))]) for key, (ahead, held) in last.items()]
     return joined(every=False, parts=parts)
-
-
-def _grown(variable: Variable[Any], row: _Row, condition: Condition) -> list[_Row]:
-    name = variable.label
-    if variable.when is not None and not variable.when.holds(row.seen):
-        return [_Row({**row.held, name: variable.default}, {**row.seen, name: ABSENT}, row.chosen)]
-    if isinstance(variable, Composite):
-        value = variable.compute(row.held)
-        return [_Row({**row.held, name: value}, {**row.seen, name: value}, row.chosen)]
-    values = listed(variable)
-    if values is None:
-        raise SpaceError(f"{condition} is no comparison of variables, and {name} has too many values to list them.")
-    return [
-        _Row({**row.held, name: value}, {**row.seen, name: value}, (*row.chosen, (name, value))) for value in values
-    ]
 
 
 def _ancestry(space: Space, names: Sequence[str]) -> list[str]:

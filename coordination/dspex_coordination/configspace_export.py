@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -14,6 +15,7 @@ from dspex_coordination.configspace_clauses import (
     Joined,
     Related,
     clause_of,
+    failure_of,
     joined,
     listed,
 )
@@ -21,7 +23,7 @@ from dspex_coordination.errors import CoordinationError, SpaceError
 from dspex_coordination.space import Space
 from dspex_coordination.space.component import Rule
 from dspex_coordination.space.network import Network
-from dspex_coordination.variables import Float, Int, Variable
+from dspex_coordination.variables import Composite, Float, Int, Variable
 from dspex_coordination.variables.axis import SPREAD
 from dspex_coordination.variables.one_of import OneOf
 
@@ -29,8 +31,9 @@ from dspex_coordination.variables.one_of import OneOf
 def to_configspace(space: Space, *, seed: int | None = None, skip_constraints: bool = False) -> Any:
     """Return the `ConfigSpace.ConfigurationSpace` of the free variables; it needs the extra `configspace`.
 
-    `when` becomes conditions; constraints, `requires`, `conflicts` and compatibility become forbidden clauses.
-    Computed variables are no hyperparameters: `from_configuration` computes them. Steps become ordinal values.
+    `when` becomes conditions; constraints, `requires`, `conflicts`, compatibility and domains of computed variables
+    become forbidden clauses. Computed variables are no hyperparameters: `from_configuration` computes them. Steps
+    become ordinal values.
 
     Raises SpaceError with all that ConfigSpace cannot hold: `Demos`, functions as constraints, steps that are not
     drawn evenly, options that are lists, and conditions that are neither comparisons nor depend on few values. With
@@ -146,21 +149,27 @@ class _Export:
 
     def _forbid_all(self) -> None:
         for rule in Network(self.space.variables, self.space.constraints).rules:
-            try:
-                clause = self._broken(rule)
-            except SpaceError as error:
-                if not self.skip:
-                    self.problems.append((", ".join(rule.names), f"the constraint {rule.constraint}: {error}"))
-                continue
-            if not self.problems and not isinstance(clause, bool):
-                alternatives = clause.parts if isinstance(clause, Joined) and not clause.every else (clause,)
-                self.target.add([self._forbidden(part) for part in alternatives])
+            self._forbid(rule.names, f"the constraint {rule.constraint}", partial(self._broken, rule))
+        for name, variable in self.space.variables.items():
+            if isinstance(variable, Composite) and (variable.domain is not None or variable.check is not None):
+                self._forbid((name,), f"the domain of {name}", partial(failure_of, self.space, name))
+
+    def _forbid(self, names: tuple[str, ...], what: str, where: Callable[[], Clause]) -> None:
+        try:
+            clause = self._reachable(where())
+        except SpaceError as error:
+            if not self.skip:
+                self.problems.append((", ".join(names), f"{what}: {error}"))
+            return
+        if not self.problems and not isinstance(clause, bool):
+            alternatives = clause.parts if isinstance(clause, Joined) and not clause.every else (clause,)
+            self.target.add([self._forbidden(part) for part in alternatives])
 
     def _broken(self, rule: Rule) -> Clause:
         """Return the clause that is met where a rule is broken."""
         if rule.constraint.condition is None:
             raise SpaceError("a function has no form there.")
-        return self._reachable(clause_of(self.space, rule.constraint.condition, truth=False))
+        return clause_of(self.space, rule.constraint.condition, truth=False)
 
     def _reachable(self, clause: Clause) -> Clause:
         """Leave out what looks at a variable that is never active."""

@@ -140,7 +140,9 @@ def test_what_has_no_form_there_is_named_all_at_once() -> None:
 
 def test_constraints_without_a_form_are_left_out_on_request() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1, default=0.1)}, [V("x") + V("y") <= 0.7, V("x") <= 0.6])
-    with pytest.raises(SpaceError, match=r"the constraint x \+ y <= 0.7: .*too many values to list"):
+    with pytest.raises(
+        SpaceError, match=r"the constraint x \+ y <= 0.7: .*depends on x, which has too many values to list"
+    ):
         to_configspace(space)
     found = to_configspace(space, seed=1, skip_constraints=True).sample_configuration(60)
     assert all(one["x"] <= 0.6 for one in found)
@@ -159,6 +161,24 @@ def test_a_rule_over_a_table_is_exported_by_its_values() -> None:
     found = check(space)
     assert {one["n"] for one in found if one["m"] == "small"} == {1, 2}
     assert {one["n"] for one in found if one["m"] == "large"} == set(range(1, 10))
+
+
+def test_values_out_of_the_domain_of_a_computed_variable_are_forbidden_there() -> None:
+    space = Space(
+        {
+            "on": Bool(default=True),
+            "a": Int(0, 3, when={"on": True}),
+            "b": Int(0, 3, default=1),
+            "sum": Composite(V("a") + V("b"), domain=Int(0, 3)),
+            "cost": Composite(V("sum") * 2),
+        },
+        [V("cost") != 6],
+    )
+    found = check(space)
+    assert {one["sum"] for one in found} == {None, 0, 1, 2}
+    wide = Space({"x": Float(0, 1), "y": Composite(V("x") * 2, domain=Float(0, 1.5))})
+    with pytest.raises(SpaceError, match="the domain of y: y depends on x, which has too many values"):
+        to_configspace(wide)
 
 
 def test_the_seed_decides_what_is_drawn_there() -> None:
