@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from dspex_coordination.optimizers import make_optimizer
-from dspex_coordination.optimizers.base import SearchContext
-from dspex_coordination.sweep import EvaluateRows, RowsEvaluated, Sweep, SweepStore
+from dspex_coordination.optimizers.base import Optimizer, SearchContext
+from dspex_coordination.sweep import EvaluateRows, RowsEvaluated, StopRule, Sweep, SweepSettings, SweepStore
 from dspex_ray.store import Store, insert_calls
 
 
@@ -24,20 +25,36 @@ class Search:
     fingerprint: str
     chunk: int = 16
     budget_usd: float | None = None
+    stop: StopRule | None = None
+    workers: int | None = None
+    max_pending_trials: int | None = None
+    reproducible: bool = True
 
 
 def build_sweep(search: Search) -> Sweep:
     """Return the sweep; opening it starts or resumes the run. The calls of rows are kept with the rows."""
+    settings = SweepSettings(
+        chunk=search.chunk,
+        workers=search.workers,
+        max_pending_trials=search.max_pending_trials,
+        reproducible=search.reproducible,
+        budget_usd=search.budget_usd,
+        stop=search.stop,
+    )
     return Sweep(
         run_id=search.run_id,
         store=SweepStore(search.store.database),
-        optimizer=make_optimizer(search.optimizer, seed=search.context.seed, max_trials=search.context.max_trials),
+        optimizer=_optimizer(search, search.context.max_trials),
         context=search.context,
         fingerprint=search.fingerprint,
-        chunk=search.chunk,
-        budget_usd=search.budget_usd,
+        settings=settings,
         on_rows=_keep_calls,
+        remake=partial(_optimizer, search),
     )
+
+
+def _optimizer(search: Search, trials: int) -> Optimizer:
+    return make_optimizer(search.optimizer, seed=search.context.seed, max_trials=trials)
 
 
 def _keep_calls(connection: Connection, evaluated: RowsEvaluated, _work: EvaluateRows) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dspex_coordination import (
     SweepStore,
     make_optimizer,
 )
+from dspex_coordination.sweep import SweepSettings
 
 FINGERPRINT = json.dumps({"program": "p1", "data": "d1"})
 
@@ -58,13 +60,15 @@ class Toy:
         )
 
     def sweep(self, **options: Any) -> Sweep:
+        names = {field.name for field in fields(SweepSettings)}
+        how = {"chunk": 4} | {key: options.pop(key) for key in list(options) if key in names}
         defaults: dict[str, Any] = {
             "run_id": "run-1",
             "store": self.store,
             "optimizer": make_optimizer(self.optimizer, seed=self.seed, max_trials=self.trials),
             "context": self.context(),
             "fingerprint": FINGERPRINT,
-            "chunk": 4,
+            "settings": SweepSettings(**how),
             "clock": ManualClock(1000.0),
         }
         return Sweep(**{**defaults, **options})
@@ -83,12 +87,12 @@ class Toy:
         )
         return Outcome(work.id, RowsEvaluated(rows, ({"unit": work.id, "rows": len(rows)},)), worker="w")
 
-    def drive(self, sweep: Sweep, *, workers: int = 1, order: int = 0, pushes: int | None = None) -> SweepResult | None:
+    def drive(self, sweep: Sweep, *, crew: int = 1, order: int = 0, pushes: int | None = None) -> SweepResult | None:
         """Run until finished, or until so many pushes were made; units end in an order drawn from `order`."""
         rng = random.Random(order)
         busy: list[Work] = []
         while not sweep.finished():
-            busy += sweep.pull(workers - len(busy), 1.0)
+            busy += sweep.pull(crew - len(busy), 1.0)
             if pushes == 0:
                 return None
             assert busy, "a sweep that is not finished and has nothing in flight must hand out work"
@@ -99,7 +103,7 @@ class Toy:
 
     def run(self, **options: Any) -> SweepResult:
         """Open a sweep and run it to its end."""
-        driver = {key: options.pop(key) for key in ("workers", "order") if key in options}
+        driver = {key: options.pop(key) for key in ("crew", "order") if key in options}
         sweep = self.sweep(**options)
         sweep.open()
         result = self.drive(sweep, **driver)

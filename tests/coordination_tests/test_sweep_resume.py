@@ -43,18 +43,18 @@ def test_a_crash_after_any_number_of_pushes_changes_nothing(
 ) -> None:
     whole = make_toy()
     whole.optimizer = optimizer
-    unbroken = whole.run(workers=workers)
+    unbroken = whole.run(crew=workers)
     toy, points = make_toy(), 0
     toy.optimizer = optimizer
     while True:
         name = f"crash-{points}"
         sweep = toy.sweep(run_id=name)
         sweep.open()
-        if toy.drive(sweep, workers=workers, pushes=points) is not None:
+        if toy.drive(sweep, crew=workers, pushes=points) is not None:
             break
         del sweep  # the driver is gone, with units in flight
         before, toy.evaluated = toy.recorded(name), []
-        again = toy.run(run_id=name, workers=workers)
+        again = toy.run(run_id=name, crew=workers)
         assert not before & set(toy.evaluated)
         assert (again.best, again.trials, again.cost_usd) == (unbroken.best, unbroken.trials, unbroken.cost_usd)
         points += 1
@@ -67,7 +67,7 @@ def test_a_driver_that_dies_after_every_single_push_still_gets_there(make_toy: C
     while result is None:
         sweep = toy.sweep()
         sweep.open()
-        result = toy.drive(sweep, workers=2, order=lives, pushes=1)
+        result = toy.drive(sweep, crew=2, order=lives, pushes=1)
         lives += 1
     assert result == unbroken
     assert lives > 10
@@ -157,7 +157,7 @@ def test_fewer_trials_than_recorded_are_refused(toy: Toy) -> None:
 
 def test_a_failed_trial_is_still_failed_after_resumption(make_toy: Callable[[], Toy]) -> None:
     def fault(work: Work) -> Outcome | None:
-        bad = work.id == "2:validation:1"
+        bad = work.id == "2:validation:4-7"
         return Outcome(work.id, error=Failure("program", "E", "x", retryable=False)) if bad else None
 
     whole, toy = make_toy(), make_toy()
@@ -280,4 +280,19 @@ def test_the_stored_identity_names_program_data_space_seed_and_optimizer(toy: To
     toy.run()
     record = toy.store.load("run-1")
     assert record.fingerprint == {"program": "p1", "data": "d1"}
-    assert {"space", "seed", "optimizer", "max_trials", "train_rows", "validation_rows"} == set(record.config)
+    assert set(record.config) == {
+        "space",
+        "seed",
+        "optimizer",
+        "train_rows",
+        "validation_rows",
+        "objectives",
+        "bounds",
+        "early",
+        "earlier",
+        "reproducible",
+        "max_pending_trials",
+        "max_trials",
+        "budget_usd",
+        "stop",
+    }

@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 class Work:
     """One unit of work. Units of equal `affinity` go to the same agent while it lives and has room.
 
-    Only agents with **all** the capabilities in `needs` may do it. One attempt takes at most `timeout_s` seconds; None
-    is what the coordinator was given for all.
+    Only agents with **all** the capabilities in `needs` may do it. One attempt takes at most `timeout_s` seconds, and
+    after a loss to infrastructure there are further ones, `attempts` in all; None is what the coordinator was given for
+    all work. Members in `avoid`, and the one that the unit `apart_from` is with, are asked only when no other can.
     """
 
     id: str
@@ -21,6 +22,9 @@ class Work:
     cost_hint: float = 1.0
     needs: frozenset[str] = frozenset()
     timeout_s: float | None = None
+    attempts: int | None = None
+    avoid: frozenset[str] = frozenset()
+    apart_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +98,16 @@ class ShowsResults(Protocol):
 
     def results(self) -> Mapping[str, Any]:
         """Return the values of the units done so far, by id. Called at any time, from another thread too."""
+        ...
+
+
+@runtime_checkable
+class Revisited(Protocol):
+    """What a plan has besides when it also hears of things that are no outcomes, such as the time."""
+
+    def revisit(self, now: float) -> float:
+        """Look around; return within how many seconds the next visit must come. Called at the start of each visit.
+
+        Such a plan may be unfinished with nothing in flight and no work to offer: it waits for something else.
+        """
         ...

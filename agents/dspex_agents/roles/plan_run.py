@@ -63,6 +63,7 @@ class PlanRun:
         self._broken: BaseException | None = None
         self._cancels: set[asyncio.Task[Any]] = set()
         self._last_unit_at = context.clock.monotonic()
+        self._again_s: float | None = None  # a plan that wants to be visited though nothing happens
         self._short_since: dict[frozenset[str], float] = {}
 
     # life ---------------------------------------------------------------------------------------------------------
@@ -73,6 +74,7 @@ class PlanRun:
         """
         watch: set[asyncio.Task[Any]] = set()
         self._spawn(watch, self._look_around())
+        self._spawn(watch, self._visit_again())
         try:
             await self.set_team(team)
             await self._plan.open(build)
@@ -152,7 +154,7 @@ class PlanRun:
             if await self._visit():
                 return await self._plan.result()
             await self._place()
-            if not (self._in_flight or self._backlog or self._paused or self._wake.is_set()):
+            if self._again_s is None and not (self._in_flight or self._backlog or self._paused or self._wake.is_set()):
                 raise PlanStalledError(f"Plan {self.run_id!r} is not finished but offers no work.")
             await self._wake.wait()
             self._wake.clear()
@@ -163,7 +165,7 @@ class PlanRun:
         outcomes, self._outcomes = self._outcomes, []
         reason, self._untold = self._untold, None
         turn = await self._plan.visit(outcomes, self._limit(), self._context.clock.now(), reason)
-        self.progress = turn.progress
+        self.progress, self._again_s = turn.progress, turn.again_s
         self._backlog.extend(turn.work)
         return turn.finished
 
@@ -183,7 +185,9 @@ class PlanRun:
         full: set[frozenset[str]] = set()
         kept: deque[Work] = deque()
         for work in self._backlog:
-            lease = None if work.needs in full else self.pool.take(work, now)
+            twin = None if work.apart_from is None else self._dispatch.asked().get(work.apart_from)
+            avoid = None if twin is None else twin[0]
+            lease = None if work.needs in full else self.pool.take(work, now, avoid=avoid)
             if lease is None:
                 full.add(work.needs)
                 kept.append(work)
@@ -226,6 +230,12 @@ class PlanRun:
             await self._refresh()
             await self._check_stall()
             if self._backlog:
+                self._wake.set()
+
+    async def _visit_again(self) -> None:
+        while True:
+            await self._sleep(self._settings.refresh_s if self._again_s is None else self._again_s)
+            if self._again_s is not None:
                 self._wake.set()
 
     async def _refresh(self) -> None:

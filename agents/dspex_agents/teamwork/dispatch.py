@@ -59,7 +59,8 @@ class Dispatch:
         clock = self._context.clock
         started = clock.monotonic()
         last: AgentSystemError | None = None
-        for attempt in range(1, self._settings.attempts + 1):
+        attempts = self._settings.attempts if work.attempts is None else work.attempts
+        for attempt in range(1, attempts + 1):
             if last is not None:
                 other = self.pool.take(work, clock.monotonic(), avoid=lease.name, room=False)
                 if other is None:

@@ -155,13 +155,14 @@ class MemberPool:
         """Choose who does the work and count it there; None when nobody is capable, or with `room` when all are full.
 
         Those whose breaker is open or who are absent are chosen only when nobody else is capable: a team of which all
-        are in trouble goes on trying. `avoid` is chosen only when it is the only one.
+        are in trouble goes on trying. `avoid`, like those that the work avoids, is chosen only when there is no other.
         """
         capable = self._of(work.needs)
+        shunned = work.avoid if avoid is None else work.avoid | {avoid}
         refused: list[_Member] = []
         while True:
             able = [m for m in capable.members if m.is_well and m not in refused and m.breaker.state(now) != "open"]
-            some = [m for m in (able or capable.members) if m.name != avoid] or able or capable.members
+            some = [m for m in (able or capable.members) if m.name not in shunned] or able or capable.members
             free = [m for m in some if m.in_flight < self._settings.room] if room else some
             if not free:
                 return None

@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dspex_agents.roles.plan import Outcome, Plan, ShowsResults, Work
+from dspex_agents.roles.plan import Outcome, Plan, Revisited, ShowsResults, Work
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What came of one visit to the plan."""
+    """What came of one visit to the plan; `again_s` is when the next one must come at the latest, None for no time."""
 
     finished: bool
     work: Sequence[Work]
     progress: Mapping[str, Any]
+    again_s: float | None = None
 
 
 class PlanThread:
@@ -61,13 +62,14 @@ class PlanThread:
         plan = self._opened()
         if cancel is not None:
             plan.cancel(cancel)  # first: what comes back of cancelled units is no failure then
+        again_s = plan.revisit(now) if isinstance(plan, Revisited) else None
         if outcomes:
             plan.push(outcomes, now)
         finished = plan.finished()
         work: Sequence[Work] = () if finished or limit < 1 else plan.pull(limit, now)
         if not finished and not work:
             finished = plan.finished()  # it may have found out in `pull` that nothing is left
-        return Turn(finished, work, plan.progress())
+        return Turn(finished, work, plan.progress(), again_s)
 
     def _close(self) -> None:
         if self._plan is not None:

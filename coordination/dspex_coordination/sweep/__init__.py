@@ -12,6 +12,19 @@ from dspex_coordination.sweep.record import (
     TrialRecord,
 )
 from dspex_coordination.sweep.result import IsolatedRow, SweepResult, SweepStatus, TrialSummary
+from dspex_coordination.sweep.settings import Hedging, SweepSettings
+from dspex_coordination.sweep.stop_rules import (
+    CallsSpent,
+    CostSpent,
+    NoImprovement,
+    RowsDone,
+    ScoreReached,
+    StopRule,
+    TimeSpent,
+    TrialsDone,
+    all_of,
+    any_of,
+)
 from dspex_coordination.sweep.store import SWEEP_MIGRATIONS, SweepStore
 from dspex_coordination.sweep.sweep import Sweep
 from dspex_coordination.sweep.work import EvaluateRows, RowResult, RowsEvaluated
@@ -19,19 +32,31 @@ from dspex_coordination.sweep.work import EvaluateRows, RowResult, RowsEvaluated
 __all__ = [
     "SWEEP_MIGRATIONS",
     "Attempt",
+    "CallsSpent",
+    "CostSpent",
     "EvaluateRows",
     "Event",
+    "Hedging",
     "IsolatedRow",
+    "NoImprovement",
     "RecordedRow",
     "Request",
     "RequestKind",
     "RowResult",
+    "RowsDone",
     "RowsEvaluated",
+    "ScoreReached",
+    "StopRule",
     "Sweep",
     "SweepRecord",
     "SweepResult",
+    "SweepSettings",
     "SweepStatus",
     "SweepStore",
+    "TimeSpent",
     "TrialRecord",
     "TrialSummary",
+    "TrialsDone",
+    "all_of",
+    "any_of",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,12 +30,28 @@ def told(result: Told) -> Event:
     return Event("tell", result.number, data)
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a journal says: the trials with their recorded rows, and the rows left out with the reason."""
+
+    trials: dict[int, Trial]
+    left_out: dict[tuple[str, int], str]
+
+
+def _nobody(_trial: Trial) -> None:
+    return
+
+
 class Journal:
     """Appends to the journal of one sweep, and replays it."""
 
     def __init__(self, store: SweepStore, run_id: str) -> None:
         self._store, self._run_id = store, run_id
         self._next_seq = 0
+
+    def copy(self) -> Journal:
+        """Return another reader of the same journal."""
+        return Journal(self._store, self._run_id)
 
     def append(
         self,
@@ -60,37 +77,43 @@ class Journal:
         """Return the rows evaluated in a trial."""
         return [recorded.result for recorded in self._store.rows(self._run_id, trial)]
 
-    def replay(self, optimizer: Optimizer, context: SearchContext, known: KnownRows) -> dict[int, Trial]:
-        """Repeat every ask and tell on a fresh optimizer and return the trials with their recorded rows.
+    def replay(
+        self,
+        optimizer: Optimizer,
+        context: SearchContext,
+        known: KnownRows,
+        heard: Callable[[Trial], None] = _nobody,
+    ) -> Replayed:
+        """Repeat every ask and tell on a fresh optimizer; `heard` is called with each trial once it is told.
 
         Raises ResumeError if the optimizer now asks for something else, JournalError if entries contradict each other.
         """
         feed = _Feed(self._store.stream_rows(self._run_id))
         trials: dict[int, Trial] = {}
-        left_out: set[tuple[str, int]] = set()
+        left_out: dict[tuple[str, int], str] = {}
         self._next_seq = 0
         for event in self._entries():
             if event.kind == "ask":
                 trial = self._repeat_ask(event, len(trials), optimizer, context)
-                for split, row in left_out:
-                    if split == trial.split:
-                        trial.leave_out(row)
+                leave_out(trial, left_out)
                 known.offer(trial)
                 trials[trial.number] = trial
             elif event.kind == "tell":
-                optimizer.tell(self._repeat_tell(event, trials, feed))
-                known.note(trials[event.trial or 0])
+                trial = self._open_trial(event, trials)
+                optimizer.tell(self._repeat_tell(event, trial, feed))
+                known.note(trial)
+                heard(trial)
             elif event.kind == "isolate":
-                left_out.add((event.data["split"], event.data["row"]))
+                left_out[event.data["split"], event.data["row"]] = event.data["reason"]
                 for trial in trials.values():
-                    if trial.told is None and trial.split == event.data["split"]:
-                        trial.leave_out(event.data["row"])  # unless the store has it
+                    if trial.told is None:
+                        leave_out(trial, left_out)  # unless the store has it
         for trial in trials.values():
             if trial.told is None:
                 trial.record(feed.take(trial.number))
         if strange := feed.rest():
             raise JournalError(f"Sweep {self._run_id!r} has rows of trials never asked: {strange}.")
-        return trials
+        return Replayed(trials, left_out)
 
     def _entries(self) -> Iterator[Event]:
         for event in self._store.events(self._run_id):
@@ -112,16 +135,26 @@ class Journal:
             )
         return Trial(number, again, context.rows_of(again.split))
 
-    def _repeat_tell(self, event: Event, trials: dict[int, Trial], feed: _Feed) -> Told:
+    def _open_trial(self, event: Event, trials: dict[int, Trial]) -> Trial:
         trial = trials.get(-1 if event.trial is None else event.trial)
         if trial is None or trial.told is not None:
             raise JournalError(f"Sweep {self._run_id!r}: the journal tells trial {event.trial} out of turn.")
+        return trial
+
+    def _repeat_tell(self, event: Event, trial: Trial, feed: _Feed) -> Told:
         trial.record(feed.take(trial.number))
         if event.data["failed"] is not None:
             trial.fail(event.data["failed"])
         if not trial.complete:
-            raise JournalError(f"Sweep {self._run_id!r}: rows of the finished trial {event.trial} are missing.")
+            raise JournalError(f"Sweep {self._run_id!r}: rows of the finished trial {trial.number} are missing.")
         return trial.tell(event.data["cost_usd"], event.data.get("measures"))
+
+
+def leave_out(trial: Trial, rows: Mapping[tuple[str, int], str]) -> None:
+    """Let a trial do without those of these rows of its split that it does not have."""
+    for split, row in rows:
+        if split == trial.split:
+            trial.leave_out(row)
 
 
 class _Feed:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from dspex_agents.database import Database
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import JournalError, UnknownSweepError, near_matches
-from dspex_coordination.sweep.record import Attempt, Event, RecordedRow, Request, SweepRecord, TrialRecord
+from dspex_coordination.sweep.record import Attempt, AttemptSums, Event, RecordedRow, Request, SweepRecord, TrialRecord
 from dspex_coordination.sweep.tables import attempts, events, requests, rows, sweeps
 from dspex_coordination.sweep.work import RowResult
 
@@ -139,6 +139,22 @@ class SweepReader:
         with self.database.read() as connection:
             found = connection.execute(query.limit(limit).offset(offset)).mappings().all()
         return [Attempt(**{key: value for key, value in row.items() if key != "run_id"}) for row in found]
+
+    def attempt_sums(self, run_id: str) -> AttemptSums:
+        """Return what the hand-outs of a sweep add up to."""
+        one = attempts.c
+        columns = (one.trial, one.outcome, sa.func.sum(one.calls), sa.func.sum(one.cost_usd), sa.func.max(one.number))
+        query = sa.select(*columns).where(one.run_id == run_id).group_by(one.trial, one.outcome)
+        calls: dict[int, int] = {}
+        wasted, last = 0.0, -1
+        with self.database.read() as connection:
+            for trial, outcome, made, cost, number in connection.execute(query):
+                last = max(last, number)
+                if outcome == "done":
+                    calls[trial] = made
+                elif outcome == "dropped":
+                    wasted += cost
+        return AttemptSums(calls, wasted, last + 1)
 
     def requests(self, run_id: str, *, untaken: bool = False) -> list[Request]:
         """Return what was asked of a sweep from outside, in order; with `untaken` only what is not yet heard."""

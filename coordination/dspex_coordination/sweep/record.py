@@ -11,7 +11,7 @@ from dspex_coordination.optimizers.base import Split
 from dspex_coordination.sweep.result import SweepStatus
 from dspex_coordination.sweep.work import RowResult
 
-EventKind = Literal["ask", "tell", "cancel", "failure", "pause", "resume", "extend", "isolate", "stop"]
+EventKind = Literal["ask", "tell", "cancel", "failure", "pause", "resume", "extend", "isolate", "refused"]
 RequestKind = Literal["pause", "resume", "cancel", "extend"]
 AttemptOutcome = Literal["done", "dropped", "lost", "failed"]
 STALE_S = 60.0  # a running sweep whose driver has not written for so long has none any more
@@ -100,6 +100,15 @@ class Attempt:
     cost_usd: float = 0.0
     calls: int = 0
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSums:
+    """Of all attempts: calls by trial (of answers that counted), the cost of those that did not, the next number."""
+
+    calls: Mapping[int, int]
+    wasted_usd: float
+    next_number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -19,6 +20,14 @@ from dspex_coordination.sweep.result import SweepStatus
 from dspex_coordination.sweep.tables import SWEEP_MIGRATIONS, attempts, events, requests, rows, sweeps
 
 __all__ = ["SWEEP_MIGRATIONS", "SweepStore"]
+
+
+# built once: it is written with every unit
+_TOUCH = (
+    sweeps.update()
+    .where(sweeps.c.run_id == sa.bindparam("run"))
+    .values(updated_at=sa.bindparam("now"), heartbeat_at=sa.bindparam("now"))
+)
 
 
 class SweepStore(SweepReader):
@@ -98,8 +107,7 @@ class SweepStore(SweepReader):
             if entries:
                 numbered = enumerate(entries, start=seq)
                 connection.execute(events.insert(), [_event(run_id, number, now, entry) for number, entry in numbered])
-            mine = sweeps.update().where(sweeps.c.run_id == run_id)
-            connection.execute(mine.values(updated_at=now, heartbeat_at=now))
+            connection.execute(_TOUCH, {"run": run_id, "now": now})
 
 
 def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from math import fsum
 from typing import Any
 
-from sqlalchemy import Connection
-
 from dspex_agents.clock import Clock, SystemClock
-from dspex_agents.roles.plan import Failure, Outcome, Work
-from dspex_coordination.errors import OptimizerError, SpaceError, SweepError
-from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext
-from dspex_coordination.sweep import identity, journal
-from dspex_coordination.sweep.record import Event, RecordedRow
-from dspex_coordination.sweep.result import SweepResult, SweepStatus
-from dspex_coordination.sweep.reuse import KnownRows
+from dspex_agents.roles.plan import Outcome, Work
+from dspex_coordination.errors import CoordinationError, JournalError, SweepError
+from dspex_coordination.optimizers.base import Optimizer, SearchContext
+from dspex_coordination.sweep import identity
+from dspex_coordination.sweep.hand_outs import HandOuts, OnRows
+from dspex_coordination.sweep.journal import Journal
+from dspex_coordination.sweep.life import LOOK_S, Life
+from dspex_coordination.sweep.limits import Limits
+from dspex_coordination.sweep.record import Event, Request, SweepRecord
+from dspex_coordination.sweep.result import IsolatedRow, SweepResult, SweepStatus
+from dspex_coordination.sweep.settings import SweepSettings
+from dspex_coordination.sweep.stop_rules import Standing
 from dspex_coordination.sweep.store import SweepStore
-from dspex_coordination.sweep.trial import Trial
-from dspex_coordination.sweep.work import EvaluateRows, RowsEvaluated
+from dspex_coordination.sweep.turns import Batch, Turns
 
-RETURNS = 3  # how often a unit lost to infrastructure is handed out again before the sweep gives up
-
-OnRows = Callable[[Connection, RowsEvaluated, EvaluateRows], None]
+Remake = Callable[[int], Optimizer]
+_SETTINGS = SweepSettings()
 
 
 class Sweep:
     """Asks an optimizer for trials, cuts them into units of rows, and records what comes back.
 
-    Every ask is journalled before its work is handed out, every batch of rows with the tells it causes in one
+    Every ask is journalled before its work is handed out, every batch of rows with the tell it causes in one
     transaction. So a new `Sweep` of the same run id, on the same store, goes on where the last one died: it repeats
     asks and tells on a fresh optimizer and evaluates only rows that were never recorded.
 
     `fingerprint` is the text of a JSON object whose parts name what is searched (program, data, ...); on resumption
-    each must be as recorded. A unit has at most `chunk` rows; at most `max_pending_trials` trials are open at once.
-    Once `budget_usd` is recorded as spent no further trial is asked, and open ones finish. `on_rows` is called in the
-    transaction that records a unit's rows; if it raises, nothing of the batch is recorded and the sweep ends with
-    that error. A unit that fails as a program fails its trial; one lost to infrastructure is handed out again.
+    each must be as recorded. `on_rows` is called in the transaction that records an answer, also for one that comes
+    second and is dropped; if it raises, nothing of the batch is recorded and the sweep ends with that error.
+
+    A unit that fails as a program fails its trial; one lost to infrastructure is handed out again, elsewhere, and what
+    becomes of one that is lost always is in `losses`. A paused or cancelled sweep records what is in flight and tells
+    nobody, so that it goes on as if it had not stopped. `remake` gives a fresh optimizer for so many trials: what
+    extending a running sweep needs.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, each a separate fact of the search
@@ -48,262 +53,291 @@ class Sweep:
         optimizer: Optimizer,
         context: SearchContext,
         fingerprint: str,
-        chunk: int = 32,
-        max_pending_trials: int = 4,
-        budget_usd: float | None = None,
+        settings: SweepSettings = _SETTINGS,
         on_rows: OnRows | None = None,
         clock: Clock | None = None,
+        remake: Remake | None = None,
     ) -> None:
         if not run_id or len(run_id) > 100:  # noqa: PLR2004 - the width of the column
             raise SweepError(f"A run id has 1 to 100 characters, got {run_id!r}.")
-        if chunk < 1 or max_pending_trials < 1:
-            raise SweepError(f"chunk and max_pending_trials must be at least 1, got {chunk} and {max_pending_trials}.")
-        if budget_usd is not None and not budget_usd > 0:
-            raise SweepError(f"budget_usd must be above 0, got {budget_usd!r}; leave it out for no limit.")
         self.run_id = run_id
-        self._store, self._journal = store, journal.Journal(store, run_id)
-        self._optimizer, self._context = optimizer, context
+        self._store, self._journal = store, Journal(store, run_id)
         self._fingerprint = identity.parts(fingerprint)
-        self._chunk, self._max_pending, self._budget = chunk, max_pending_trials, budget_usd
-        self._on_rows, self._clock = on_rows, clock or SystemClock()
-        self._known = KnownRows(self._journal.fetch)
-        self._trials: dict[int, Trial] = {}
-        self._waiting: dict[int, deque[tuple[str, EvaluateRows]]] = {}
-        self._open: dict[int, Trial] = {}
-        self._in_flight: dict[str, EvaluateRows] = {}
-        self._losses: Counter[str] = Counter()
-        self._spent = 0.0
-        self._stopped: SweepStatus | None = None
-        self._stored_status: SweepStatus | None = None
+        self._settings, self._remake, self._clock = settings, remake, clock or SystemClock()
+        self._life = Life(store, run_id)
+        self._turns = Turns(self._journal, optimizer, context)
+        self._hands = HandOuts(run_id, settings, on_rows)
+        self._config: dict[str, Any] = {}
+        self._limits = Limits(settings)
+        self._hold: SweepStatus | None = None  # paused, cancelled or failed
+        self._why: str | None = None
 
+    # life ---------------------------------------------------------------------------------------------------------
     def open(self) -> None:
-        """Start the sweep, or resume the recorded one. Raises ResumeError or JournalError if that is impossible."""
-        now, config = self._clock.now(), identity.configuration(self._context, self._optimizer.name)
-        record = self._store.find(self.run_id)
-        self._optimizer.start(self._context)
-        if record is None:
-            self._store.create(self.run_id, self._fingerprint, config, now)
-            self._stored_status = "running"
-        else:
-            identity.require_same(record, self._fingerprint, config)
-            self._stored_status = record.status
-            self._trials = self._journal.replay(self._optimizer, self._context, self._known)
-            self._spent = fsum(trial.cost_usd for trial in self._trials.values())
-            self._open = {number: trial for number, trial in self._trials.items() if trial.told is None}
-            for trial in self._open.values():
-                self._cut(trial)
-        self._advance(now)
+        """Start the sweep, or resume the recorded one. Raises ResumeError or JournalError if that is impossible.
+
+        A paused one stays paused until it is asked to resume.
+        """
+        now, record = self._clock.now(), self._store.find(self.run_id)
+        with self._failing(now):
+            if record is not None:
+                self._take_over(record.config.get("extended", {}))
+            turns = self._turns
+            turns.optimizer.start(turns.context)
+            turns.ordered = self._settings.reproducible
+            turns.pending = identity.pending(record, self._settings, turns.context)
+            self._config = identity.configuration(
+                turns.context, turns.optimizer.name, self._settings, pending=turns.pending
+            )
+            if record is None:
+                self._store.create(self.run_id, self._fingerprint, self._config, now)
+            else:
+                self._resume(record)
+            self._life.open(record)
+            self._hands.add(turns.open.values())
+            self._hear(now)
+            self._go_on(now, Batch())
+
+    def revisit(self, now: float) -> float:
+        """Hear what is asked from outside, and return within how many seconds the next visit is wanted."""
+        self._require_open()
+        with self._failing(now):
+            self._life.tick(now, working=self._hold is None)
+            self._hear(now)
+        return LOOK_S
 
     def pull(self, limit: int, now: float) -> Sequence[Work]:
-        """Return at most `limit` units of open trials, the earliest trial first, none that is in flight."""
+        """Return at most `limit` units of open trials, the earliest trial first."""
         self._require_open()
-        self._advance(now)
-        units: list[Work] = []
-        if self._stopped is None:
-            for trial in self._open.values():
-                waiting = self._waiting[trial.number]
-                while waiting and trial.failed is None and len(units) < limit:
-                    unit_id, payload = waiting.popleft()
-                    self._in_flight[unit_id] = payload
-                    units.append(_work(unit_id, payload, self._chunk))
-        return units
+        with self._failing(now):
+            self._go_on(now, Batch())
+            return [] if self._hold is not None or self.finished() else self._hands.hand_out(limit, now, self._turns)
 
     def push(self, outcomes: Sequence[Outcome], now: float) -> None:
         """Record a batch in one transaction, then tell the optimizer of the trials that it completed.
 
         An outcome of a unit not in flight repeats one already settled and is dropped. Raises SweepError for an answer
-        that does not fit its unit, and when a unit was lost to infrastructure too often.
+        that does not fit its unit, and when everything is lost to infrastructure.
         """
         self._require_open()
-        results: list[RecordedRow] = []
-        hooks: list[journal.Hook] = []
-        lost: list[tuple[str, EvaluateRows, Failure]] = []
-        for outcome in outcomes:
-            payload = self._settle(outcome.work_id)
-            if payload is None:
-                continue
-            trial, error = self._trials[payload.trial], outcome.error
-            if error is None:
-                evaluated = _checked(outcome, payload)
-                trial.record(evaluated.rows)
-                results += [RecordedRow(trial.number, row, outcome.worker) for row in evaluated.rows]
-                if self._on_rows is not None:
-                    hooks.append(_hook(self._on_rows, evaluated, payload))
-            elif error.kind == "program":
-                trial.fail(f"{error.type}: {error.message}")
-            else:
-                lost.append((outcome.work_id, payload, error))
-        self._tell(now, results, hooks)
-        self._return(now, lost)
-        self._advance(now)
+        with self._failing(now):
+            batch = Batch()
+            self._hands.take_in(outcomes, now, self._turns, batch)
+            self._go_on(now, batch)
 
     def finished(self) -> bool:
         """Say whether all is done, or was stopped and nothing is in flight any more."""
-        return self._status() != "running"
-
-    def result(self) -> SweepResult:
-        """Return every finished trial and the best. Raises SweepError before the sweep is finished."""
-        if not self.finished():
-            raise SweepError(f"Sweep {self.run_id!r} is not finished yet.")
-        trials = tuple(trial.summary() for _, trial in sorted(self._trials.items()) if trial.told is not None)
-        best = self._optimizer.best()
-        return SweepResult(
-            run_id=self.run_id,
-            best=None if best is None else self._trials[best.number].summary(),
-            trials=trials,
-            cost_usd=fsum(trial.cost_usd for trial in self._trials.values()),
-            status=self._status(),
-        )
-
-    def progress(self) -> Mapping[str, Any]:
-        """Return counts, scores and cost so far. Scores are means over validation rows, None before there is one."""
-        best, baseline = self._optimizer.best(), self._trials.get(0)
-        return {
-            "run_id": self.run_id,
-            "trials_done": len(self._trials) - len(self._open),
-            "trials_total": len(self._trials) if self._optimizer.done else self._context.max_trials,
-            "rows_done": sum(trial.recorded for trial in self._trials.values()),
-            "best_score": None if best is None else best.mean,
-            "baseline_score": None if baseline is None or baseline.told is None else baseline.told.mean,
-            "cost_usd": self._spent,
-            "status": self._status(),
-        }
+        return self._status() not in ("running", "paused")
 
     def cancel(self, reason: str) -> None:
         """Hand out no more work; what is in flight is still recorded. The sweep can be resumed later."""
         self._require_open()
-        if self._stopped is None and not self.finished():
+        if self._hold != "cancelled" and not self.finished():
             now = self._clock.now()
-            self._journal.append(now, [Event("cancel", None, {"reason": reason})])
-            self._stop("cancelled", now)
+            self._turns.hold(now, Batch(notes=[Event("cancel", None, {"reason": reason})]))
+            self._stop_with("cancelled", now, reason)
+
+    def pause(self) -> None:
+        """Hand out no more work until `resume`; what is in flight is still recorded."""
+        self._request(Request(0, "pause", {}, self._clock.now()))
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._request(Request(0, "resume", {}, self._clock.now()))
+
+    def extend(self, *, trials: int | None = None, budget_usd: float | None = None) -> None:
+        """Allow more trials or money, as new totals. Raises SweepError for more trials without `remake`."""
+        data = {name: value for name, value in (("trials", trials), ("budget_usd", budget_usd)) if value is not None}
+        self._request(Request(0, "extend", data, self._clock.now()))
 
     def close(self) -> None:
         """Forget the work in flight; the store belongs to whoever made it."""
-        self._in_flight.clear()
+        self._hands.clear()
+        self._life.leave()
 
-    def _require_open(self) -> None:
-        if self._stored_status is None:
-            raise SweepError(f"Sweep {self.run_id!r}: open() comes first.")
+    # what is shown ------------------------------------------------------------------------------------------------
+    def result(self) -> SweepResult:
+        """Return every finished trial and the best. Raises SweepError before the sweep is finished."""
+        if not self.finished():
+            raise SweepError(f"Sweep {self.run_id!r} is not finished yet.")
+        trials, best = self._turns.trials, self._turns.optimizer.best()
+        return SweepResult(
+            run_id=self.run_id,
+            best=None if best is None else trials[best.number].summary(),
+            trials=tuple(trial.summary() for _, trial in sorted(trials.items()) if trial.told is not None),
+            cost_usd=fsum(trial.cost_usd for trial in trials.values()),
+            status=self._status(),
+            front=tuple(trials[told.number].summary() for told in self._turns.board.leaders.front),
+            wasted_usd=self._hands.wasted_usd,
+            isolated=self._isolated(),
+            stopped_by=self._reason(),
+        )
+
+    def progress(self) -> Mapping[str, Any]:
+        """Return counts, scores and cost so far. Scores are means over validation rows, None before there is one."""
+        turns, hands = self._turns, self._hands
+        best, baseline = turns.optimizer.best(), turns.trials.get(0)
+        done = len(turns.trials) - len(turns.open)
+        total = len(turns.trials) if turns.optimizer.done else turns.context.max_trials
+        return {
+            "run_id": self.run_id,
+            "trials_done": done,
+            "trials_total": total,
+            "rows_done": hands.rows,
+            "best_score": None if best is None else best.mean,
+            "baseline_score": None if baseline is None or baseline.told is None else baseline.told.mean,
+            "cost_usd": hands.kept_usd,
+            "wasted_usd": hands.wasted_usd,
+            "isolated": [{"split": row.split, "row": row.row, "reason": row.reason} for row in self._isolated()],
+            "stopped_by": self._reason(),
+            "percent": 100.0 * done / total if total else 100.0,
+            "status": self._status(),
+        }
+
+    # inside -------------------------------------------------------------------------------------------------------
+    def _resume(self, record: SweepRecord) -> None:
+        identity.require_same(record, self._fingerprint, self._config)
+        self._config |= {"extended": self._limits.extended} if self._limits.extended else {}
+        if self._config != record.config:
+            self._store.set_config(self.run_id, self._config)
+        sums = self._store.attempt_sums(self.run_id)
+        self._life.active_s = record.active_s
+        self._turns.replay(sums.calls, self._may_ask)
+        self._hands.resume(sums, self._turns.trials.values())
+        self._hold = "paused" if record.status == "paused" else None
+
+    def _go_on(self, now: float, batch: Batch) -> None:
+        if self._hold is None:
+            self._hands.add(self._turns.go_on(now, batch, self._may_ask))
+        else:
+            self._turns.hold(now, batch)
+        if self._hands.down is not None and self._hold != "failed":
+            raise SweepError(self._give_up(now, self._hands.down))
+        status = self._status()
+        if status != "running" or self._hold is None:
+            self._life.set(status, now, self._reason())
+
+    def _may_ask(self) -> bool:
+        return self._limits.look(self._standing())
+
+    def _standing(self) -> Standing:
+        standing = self._turns.board.standing(self._life.active_s)
+        if self._turns.ordered:
+            return standing
+        hands = self._hands
+        return replace(standing, cost_usd=hands.kept_usd + hands.wasted_usd, calls=hands.calls, rows=hands.rows)
 
     def _status(self) -> SweepStatus:
         """Return the status that follows from the trials; the table of when a sweep has ended."""
-        if self._stopped == "failed":
+        turns = self._turns
+        if self._hold == "failed":
             return "failed"
-        if self._in_flight or self._stored_status is None:
+        if self._life.stored is None or (self._hands.needed and self._hold != "paused"):
             return "running"
-        if not self._open and self._optimizer.done:
-            return "finished"
-        if self._stopped is not None:
-            return self._stopped
-        return "budget" if not self._open and self._exhausted else "running"
+        stop = self._limits.stop
+        if turns.is_over or (stop is not None and not turns.open):
+            if turns.board.leaders.best is None:
+                return "failed"
+            return "finished" if turns.optimizer.done or stop is None else stop.end
+        return self._hold or "running"
 
-    @property
-    def _exhausted(self) -> bool:
-        return self._budget is not None and self._spent >= self._budget
-
-    def _advance(self, now: float) -> None:
-        """Open as many trials as may be pending, journalled at once, and store a change of status."""
-        asks: list[Event] = []
-        while self._stopped is None and not self._exhausted and len(self._open) < self._max_pending:
-            pending = len(self._open)
-            ask = self._optimizer.ask(pending)
-            if ask is None:
-                if pending == 0 and not self._optimizer.done:
-                    raise OptimizerError(f"{self._optimizer.name} waits for a pending trial, but none is pending.")
-                break
-            trial = Trial(len(self._trials), self._checked_ask(ask), self._context.rows_of(ask.split))
-            self._known.offer(trial)
-            self._cut(trial)
-            asks.append(journal.asked(trial.number, ask, pending))
-            self._trials[trial.number] = self._open[trial.number] = trial
-        if asks:
-            self._journal.append(now, asks)
-            if any(trial.complete for trial in self._open.values()):  # all its rows were known
-                self._tell(now, [], [])
-                self._advance(now)
-                return
+    def _reason(self) -> str | None:
+        if self._why is not None:
+            return self._why
         status = self._status()
-        if status != self._stored_status and (status != "running" or self._stopped is None):
-            self._store_status(status, now)
+        if status == "failed":
+            reasons = [trial.failed for trial in self._turns.trials.values() if trial.failed is not None]
+            return f"no trial has a score; trial 0: {reasons[0]}" if reasons else "no trial has a score"
+        stop = self._limits.stop
+        return None if stop is None or self._turns.optimizer.done else stop.reason
 
-    def _checked_ask(self, ask: Ask) -> Ask:
-        owner, count = self._optimizer.name, self._context.rows_of(ask.split)
-        try:
-            self._context.space.validate(ask.candidate.values)
-        except SpaceError as error:
-            raise OptimizerError(f"{owner} asked for a candidate outside the space. {error}") from error
-        rows = range(count) if ask.rows is None else ask.rows
-        if not rows or len(set(rows)) < len(rows) or not all(0 <= row < count for row in rows):
-            raise OptimizerError(
-                f"{owner} asked for rows {ask.rows!r} of {ask.split}; it needs different rows from 0 to {count - 1}."
-            )
-        return ask
+    def _isolated(self) -> tuple[IsolatedRow, ...]:
+        left = sorted(self._turns.left_out.items())
+        return tuple(IsolatedRow("train" if split == "train" else "validation", row, why) for (split, row), why in left)
 
-    def _settle(self, unit_id: str) -> EvaluateRows | None:
-        payload = self._in_flight.pop(unit_id, None)
-        if payload is None and not any(unit_id.startswith(f"{t.number}:{t.split}:") for t in self._trials.values()):
-            raise SweepError(f"Sweep {self.run_id!r} never handed out a unit {unit_id!r}.")
-        return payload
+    # requests -----------------------------------------------------------------------------------------------------
+    def _hear(self, now: float) -> None:
+        requests = self._life.requests(now)
+        if not requests:
+            return
+        notes = [Event(request.kind, None, {**request.data, "request": request.id}) for request in requests]
+        ids = [request.id for request in requests]
+        taken = Batch(notes=notes, hooks=[lambda connection: self._store.take_requests(connection, ids, now)])
+        self._turns.hold(now, taken)
+        for request in requests:
+            try:
+                self._obey(request, now)
+            except CoordinationError as error:  # the request cannot be met; the sweep is none the worse for it
+                refused = Event("refused", None, {"request": request.id, "reason": str(error)})
+                self._turns.hold(now, Batch(notes=[refused]))
 
-    def _cut(self, trial: Trial) -> None:
-        """Queue the rows that are lacking, in units of at most `chunk` rows that keep their number for ever."""
-        waiting = self._waiting[trial.number] = deque()
-        for position in range(0, len(trial.rows), self._chunk):
-            rows = tuple(row for row in trial.rows[position : position + self._chunk] if trial.lacks(row))
-            if rows:
-                payload = EvaluateRows(self.run_id, trial.number, trial.candidate.to_json(), trial.split, rows)
-                waiting.append((f"{trial.number}:{trial.split}:{position // self._chunk}", payload))
+    def _request(self, request: Request) -> None:
+        self._require_open()
+        self._turns.hold(request.at, Batch(notes=[Event(request.kind, None, request.data)]))
+        self._obey(request, request.at)
 
-    def _tell(self, now: float, results: Sequence[RecordedRow], hooks: Sequence[journal.Hook]) -> None:
-        complete = [trial for _, trial in sorted(self._open.items()) if trial.complete]
-        told = [trial.tell(trial.cost_usd) for trial in complete]
-        if results or told or hooks:
-            self._journal.append(now, [journal.told(one) for one in told], results, hooks=hooks)
-        self._spent = fsum((self._spent, *(recorded.result.cost_usd for recorded in results)))
-        for one in told:
-            self._known.note(self._open.pop(one.number))
-            self._optimizer.tell(one)
+    def _obey(self, request: Request, now: float) -> None:
+        if request.kind == "extend":
+            self._extend(request.data)
+        elif self._status() not in ("running", "paused"):
+            return
+        elif request.kind == "pause":
+            self._stop_with("paused", now, None)
+        elif request.kind == "cancel":
+            self._stop_with("cancelled", now, str(request.data.get("reason", "on request")))
+        elif self._hold == "paused":
+            self._hold = None
+            self._life.set("running", now, None)
 
-    def _return(self, now: float, lost: Sequence[tuple[str, EvaluateRows, Failure]]) -> None:
-        for unit_id, payload, failure in lost:
-            if payload.trial not in self._open:
-                continue  # its trial failed meanwhile and needs no more rows
-            self._losses[unit_id] += 1
-            if self._losses[unit_id] > RETURNS:
-                reason = f"{failure.type}: {failure.message}"
-                self._journal.append(now, [Event("failure", payload.trial, {"unit": unit_id, "reason": reason})])
-                self._stop("failed", now)
+    def _extend(self, data: Mapping[str, Any]) -> None:
+        turns, trials = self._turns, data.get("trials")
+        if trials is not None and trials > turns.context.max_trials:
+            if self._remake is None:
                 raise SweepError(
-                    f"Sweep {self.run_id!r} gave up: unit {unit_id} (rows {payload.rows[0]} to {payload.rows[-1]}) was "
-                    f"lost to infrastructure {RETURNS + 1} times, at last by {reason}. All rows recorded so far are "
-                    f"safe; mend the cause and resume run {self.run_id!r} to go on from there."
+                    f"Sweep {self.run_id!r} cannot be given more trials while it runs; resume it with them."
                 )
-            self._waiting[payload.trial].appendleft((unit_id, payload))
+            turns.restart(self._remake(trials), replace(turns.context, max_trials=trials))
+        self._limits.extend(data)
+        self._config |= {
+            "max_trials": turns.context.max_trials,
+            "budget_usd": self._limits.budget_usd,
+            "extended": self._limits.extended,
+        }
+        self._store.set_config(self.run_id, self._config)
 
-    def _stop(self, status: SweepStatus, now: float) -> None:
-        self._stopped = status
-        self._store_status(status, now)
+    def _take_over(self, extended: Mapping[str, Any]) -> None:
+        """Stay with more trials or money that an earlier driver was given while it ran."""
+        turns, trials = self._turns, extended.get("trials", 0)
+        self._limits.take_over(extended)
+        if self._remake is not None and trials > turns.context.max_trials:
+            turns.optimizer, turns.context = self._remake(trials), replace(turns.context, max_trials=trials)
 
-    def _store_status(self, status: SweepStatus, now: float) -> None:
-        self._store.set_status(self.run_id, status, now)
-        self._stored_status = status
+    # ends ---------------------------------------------------------------------------------------------------------
+    def _stop_with(self, status: SweepStatus, now: float, why: str | None) -> None:
+        self._hold, self._why = status, why
+        self._life.set(status, now, why)
 
+    def _give_up(self, now: float, reason: str) -> str:
+        self._turns.hold(now, Batch(notes=[Event("failure", None, {"reason": reason})]))
+        self._stop_with("failed", now, reason)
+        return (
+            f"Sweep {self.run_id!r} gave up: {self._settings.lost_by} times and more, different rows were lost to "
+            f"infrastructure and none was done meanwhile; {reason}. All rows recorded so far are safe; mend the cause "
+            f"and resume run {self.run_id!r} to go on from there."
+        )
 
-def _work(unit_id: str, payload: EvaluateRows, chunk: int) -> Work:
-    """Return a unit whose affinity is its place in the split, so that equal rows of all trials meet at one worker."""
-    place = int(unit_id.rsplit(":", 1)[1]) * chunk
-    return Work(unit_id, payload, affinity=f"{payload.split}:{place}", cost_hint=float(len(payload.rows)))
+    @contextmanager
+    def _failing(self, now: float) -> Iterator[None]:
+        """Let the store say why the sweep has ended, when it ends with an error of its own or of its optimizer."""
+        try:
+            yield
+        except JournalError:
+            raise  # perhaps another driver's, which goes on
+        except CoordinationError as error:
+            if self._life.stored is not None:
+                self._stop_with("failed", now, str(error))
+            raise
 
-
-def _hook(on_rows: OnRows, evaluated: RowsEvaluated, payload: EvaluateRows) -> journal.Hook:
-    return lambda connection: on_rows(connection, evaluated, payload)
-
-
-def _checked(outcome: Outcome, payload: EvaluateRows) -> RowsEvaluated:
-    value = outcome.value
-    if not isinstance(value, RowsEvaluated):
-        raise SweepError(f"Unit {outcome.work_id}: a worker must answer RowsEvaluated, got {type(value).__name__}.")
-    answered = [result.row for result in value.rows]
-    if sorted(answered) != sorted(payload.rows):
-        raise SweepError(f"Unit {outcome.work_id}: asked for rows {list(payload.rows)}, the answer has {answered}.")
-    return value
+    def _require_open(self) -> None:
+        if self._life.stored is None:
+            raise SweepError(f"Sweep {self.run_id!r}: open() comes first.")
