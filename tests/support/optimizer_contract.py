@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import pytest
+import random_spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dspex_coordination import Bool, Candidate, Choice, Demos, Float, Int, OptimizerError, Space
 from dspex_coordination.conditions import V
@@ -124,6 +127,10 @@ class OptimizerContract:
         if "space" in metafunc.fixturenames:
             metafunc.parametrize("space", [pytest.param(SPACES[name], id=name) for name in self.spaces])
 
+    def context_for(self, space: Space, seed: int) -> SearchContext:
+        """A search of a random space; one that the optimizer would refuse is changed until it can be searched."""
+        return context_of(space, trials=self.trials, seed=seed)
+
     def any_space(self) -> Space:
         return SPACES[self.spaces[0]]
 
@@ -172,6 +179,19 @@ class OptimizerContract:
         self.check_asks(course)
         assert course.optimizer.done
         assert course.optimizer.ask(0) is None
+
+    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors])
+    @given(space=random_spaces.spaces(), seed=st.integers(0, 999), workers=st.integers(1, 9), order=st.integers(0, 99))
+    def test_nothing_infeasible_is_asked_of_random_spaces(
+        self, space: Space, seed: int, workers: int, order: int
+    ) -> None:
+        context = self.context_for(space, seed)
+        course = self.course(context, workers=workers, order=order, fails=lambda number: number % 7 == 3).run()
+        self.check_asks(course)
+        count = context.space.bind(context.train_ids).count(context.max_trials)
+        if count is not None and not self.looks_again:
+            assert len({ask.candidate.key for ask in course.own}) == min(count, len(course.asks))
+            assert course.optimizer.done
 
     def test_all_trials_are_used_unless_the_space_is_exhausted(self, space: Space) -> None:
         course = self.course(context_of(space, trials=self.trials), workers=3).run()

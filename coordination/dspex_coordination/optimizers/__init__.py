@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from dspex_coordination.optimizers.genetic import Genetic
     from dspex_coordination.optimizers.grid import Grid
     from dspex_coordination.optimizers.halving import Halving
+    from dspex_coordination.optimizers.latin import Latin
+    from dspex_coordination.optimizers.nsga2 import NSGA2
     from dspex_coordination.optimizers.population import Population
     from dspex_coordination.optimizers.racing import Racing
     from dspex_coordination.optimizers.random_search import RandomSearch
     from dspex_coordination.optimizers.registry import OPTIMIZERS, make_optimizer, optimizer_factory
     from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
+    from dspex_coordination.optimizers.sobol import Sobol
     from dspex_coordination.optimizers.trial_book import TrialBook
 
 _MODULES = {
@@ -25,15 +28,19 @@ _MODULES = {
     "genetic": ("Genetic",),
     "grid": ("Grid",),
     "halving": ("Halving",),
+    "latin": ("Latin",),
+    "nsga2": ("NSGA2",),
     "population": ("Population",),
     "racing": ("Racing",),
     "random_search": ("RandomSearch",),
     "registry": ("OPTIMIZERS", "make_optimizer", "optimizer_factory"),
     "search_optimizer": ("SearchOptimizer",),
+    "sobol": ("Sobol",),
     "trial_book": ("TrialBook",),
 }
 
 __all__ = [
+    "NSGA2",
     "OPTIMIZERS",
     "Ask",
     "Auto",
@@ -42,12 +49,14 @@ __all__ = [
     "Genetic",
     "Grid",
     "Halving",
+    "Latin",
     "Optimizer",
     "Population",
     "Racing",
     "RandomSearch",
     "SearchContext",
     "SearchOptimizer",
+    "Sobol",
     "Split",
     "Told",
     "TrialBook",

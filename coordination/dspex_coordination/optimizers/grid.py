@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
-from dspex_coordination.errors import OptimizerError
+from dspex_coordination.errors import OptimizerError, SpaceError
 from dspex_coordination.optimizers.base import Ask
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
+from dspex_coordination.sampling import grid
 
 _LEVELS = 5
-_COUNTED = 10_000  # a larger grid is not counted to its end
 
 
 class Grid(SearchOptimizer):
@@ -33,14 +31,21 @@ class Grid(SearchOptimizer):
     def prepare(self) -> None:
         """Lay out the grid. Raises OptimizerError for one of more points than trials."""
         levels, limit = self._chosen_levels(), self.context.max_trials
+        try:
+            _, listed = grid(self.space, limit, levels)
+        except SpaceError as error:
+            raise OptimizerError(
+                f"{self.name}, with up to {levels} values of a variable and max_trials={limit}: {error}"
+            ) from error
         opening = {candidate.key for candidate in self.opening}
-        most = max(limit, _COUNTED)
-        points = [one for one in itertools.islice(self.space.every(levels), most + 1) if one.key not in opening]
-        needed = len(points) + len(opening)
+        self._points = [point for point in listed if point.key not in opening]
+        needed = len(opening) + len(self._points)
         if needed > limit:
-            raise OptimizerError(self._too_many(levels, needed, counted=len(points) <= most))
-        seeded(self.context.seed, self.name).shuffle(points)
-        self._points = points
+            raise OptimizerError(
+                f"{self.name}: {len(self._points)} points and {len(opening)} candidates to begin with need {needed} "
+                f"trials, but max_trials is {limit}; allow {needed}, or take fewer levels than {levels}."
+            )
+        seeded(self.context.seed, self.name).shuffle(self._points)
 
     def propose(self, number: int) -> Ask | None:
         """Return the next point of the grid."""
@@ -48,19 +53,7 @@ class Grid(SearchOptimizer):
         return Ask(self._points[position]) if position < len(self._points) else None
 
     def _chosen_levels(self) -> int:
-        variables = [self.space.variables[name] for name in self.space.free]
-        options = [one.cardinality or 0 for one in variables if one.scale == "nominal"]
-        return max([_LEVELS, *options]) if self._levels is None else self._levels
-
-    def _too_many(self, levels: int, needed: int, *, counted: bool) -> str:
-        limit = self.context.max_trials
-        fewer = next((less for less in range(levels - 1, 1, -1) if self._fits(less)), None)
-        advice = f"set levels={fewer} (now {levels}), " if fewer is not None else ""
-        return (
-            f"{self.name}: this grid needs {needed if counted else f'more than {needed}'} trials, but max_trials is "
-            f"{limit}. {f'Allow {needed} trials, ' if counted else ''}{advice}or use the optimizer 'sobol' or 'random'."
-        )
-
-    def _fits(self, levels: int) -> bool:
-        limit = self.context.max_trials
-        return sum(1 for _ in itertools.islice(self.space.every(levels), limit + 1)) + len(self.opening) <= limit
+        if self._levels is not None:
+            return self._levels
+        nominal = [self.space.variables[name] for name in self.space.free]
+        return max([_LEVELS, *(one.cardinality or 0 for one in nominal if one.scale == "nominal")])

@@ -17,9 +17,12 @@ _HOMES = {
     "genetic": ("genetic", "Genetic"),
     "grid": ("grid", "Grid"),
     "halving": ("halving", "Halving"),
+    "latin": ("latin", "Latin"),
+    "nsga2": ("nsga2", "NSGA2"),
     "population": ("population", "Population"),
     "racing": ("racing", "Racing"),
     "random": ("random_search", "RandomSearch"),
+    "sobol": ("sobol", "Sobol"),
 }
 OUTER = ("halving", "racing")  # those that may have another one inside: "racing:genetic"
 

@@ -37,7 +37,7 @@ class SearchOptimizer(ABC):
     def __init__(self, *, seed: int | None = None, max_trials: int | None = None) -> None:
         self._settings = (seed, max_trials)
         self._context: SearchContext | None = None
-        self._exhausted = False
+        self._exhausted = self._all_seen = False
 
     @abstractmethod
     def propose(self, number: int) -> Ask | None:
@@ -129,12 +129,13 @@ class SearchOptimizer(ABC):
 
         None means that every candidate of the space was asked. A draw may be None where it found nothing.
         """
-        candidate = distinct(self.space, self.book.seen, draw)
+        candidate = None if self._all_seen else distinct(self.space, self.book.seen, draw)
+        self._all_seen = candidate is None  # so that a space is not listed again at every ask while trials are pending
         return None if candidate is None else Ask(candidate)
 
     def _begin(self) -> None:
         self.book = TrialBook(self.name, self.context)
-        self._exhausted = False
+        self._exhausted = self._all_seen = False
         self.prepare()
 
     def _opening(self, context: SearchContext) -> tuple[Candidate, ...]:
