@@ -24,6 +24,7 @@ from dspex_ray.cli.agents import agents
 from dspex_ray.cli.agents.systems import Systems
 from dspex_ray.cli.cache import COMMANDS as CACHE_COMMANDS
 from dspex_ray.cli.cache import cache
+from dspex_ray.cli.cost import cost
 from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
@@ -52,12 +53,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = {each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, doctor)}
+_COMMANDS = {
+    each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, cost, doctor)
+}
 for each in _COMMANDS.values():
     app.command()(each)
 _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "agents": (agents, AGENTS_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
+    "sweeps": (sweeps, SWEEPS_COMMANDS),
 }
 for name, (group, _) in _GROUPS.items():
     app.add_typer(group, name=name)
