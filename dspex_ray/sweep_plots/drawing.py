@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import altair as alt
-from altair.typing import ChartType
-
 from dspex_coordination.errors import SweepError
 from dspex_ray.sweep_plots.files import write
 from dspex_ray.sweep_plots.history_chart import history_chart
@@ -15,8 +12,9 @@ from dspex_ray.sweep_plots.importance_chart import importance_chart
 from dspex_ray.sweep_plots.parallel_chart import parallel_chart
 from dspex_ray.sweep_plots.pareto_chart import pareto_chart
 from dspex_ray.sweep_plots.request import PlotRequest
+from dspex_ray.sweep_plots.style import Drawn, below
 
-CHARTS: Mapping[str, Callable[[PlotRequest], ChartType]] = {
+CHARTS: Mapping[str, Callable[[PlotRequest], Drawn]] = {
     "history": history_chart,
     "pareto": pareto_chart,
     "importance": importance_chart,
@@ -29,7 +27,7 @@ def draw(request: PlotRequest, kinds: tuple[str, ...], path: Path) -> dict[str, 
 
     Raises SweepError if none could, OSError if the file cannot be written.
     """
-    charts: list[ChartType] = []
+    charts: list[Drawn] = []
     left_out: dict[str, str] = {}
     for kind in kinds:
         try:
@@ -39,8 +37,5 @@ def draw(request: PlotRequest, kinds: tuple[str, ...], path: Path) -> dict[str, 
     if not charts:
         raise SweepError(next(iter(left_out.values())))
     names = ", ".join(run.run_id for run in request.runs)
-    whole = (
-        charts[0] if len(charts) == 1 else alt.vconcat(*charts).resolve_scale(color="independent", shape="independent")
-    )
-    write(whole, path, f"{', '.join(kind for kind in kinds if kind not in left_out)} of {names}")
+    write(below(charts), path, f"{', '.join(kind for kind in kinds if kind not in left_out)} of {names}")
     return left_out

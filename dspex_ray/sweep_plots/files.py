@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-import altair as alt
 import vl_convert
-from altair.typing import ChartType
+
+from dspex_ray.sweep_plots.style import Drawn
 
 _SCALE = 2.0  # pixels a unit of the chart: sharp on today's screens and in print
 _EMBEDDING = {"mode": "vega-lite", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
@@ -28,17 +29,16 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def write(chart: ChartType, path: Path, title: str) -> None:
+def write(drawn: Drawn, path: Path, title: str) -> None:
     """Write the chart to a file that ends in .png or .html. Raises OSError if it cannot be written."""
-    with alt.data_transformers.enable("default", max_rows=None):  # we bound the rows ourselves
-        spec = chart.to_dict()
+    spec = drawn.chart.to_dict() | {"datasets": dict(drawn.rows)}
     if path.suffix.lower() == ".png":
         path.write_bytes(vl_convert.vegalite_to_png(spec, scale=_SCALE))
     else:
         path.write_text(page(spec, title), encoding="utf-8")
 
 
-def page(spec: dict[str, object], title: str) -> str:
+def page(spec: Mapping[str, object], title: str) -> str:
     """Return a page with the chart, its data and all of its script. Whatever the data say cannot end the script."""
     return _PAGE.format(
         title=html.escape(title),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 from altair.typing import ChartType
 
-from dspex_coordination.analysis import history
+from dspex_coordination.analysis import Step, history
 from dspex_coordination.objectives import Objective
 from dspex_ray.sweep_plots.request import PlotRequest
-from dspex_ray.sweep_plots.style import HEIGHT, WIDTH, axis_title, data, direction_note, run_colour, thinned
+from dspex_ray.sweep_plots.style import (
+    HEIGHT,
+    WIDTH,
+    Drawn,
+    Rows,
+    axis_title,
+    direction_note,
+    named,
+    run_colour,
+    thinned,
+)
+
+_ROWS = "history"
 
 
-def history_chart(request: PlotRequest) -> ChartType:
+def history_chart(request: PlotRequest) -> Drawn:
     """Return the chart; the panel of costs is left out where nothing cost anything.
 
     Raises SweepError for a run without a trial to show.
@@ -21,14 +31,14 @@ def history_chart(request: PlotRequest) -> ChartType:
     objective = request.runs[0].objective(request.measure)
     rows = [row for run in request.runs for row in _rows(run.run_id, history(run, objective.name))]
     names = tuple(run.run_id for run in request.runs)
-    panels = [_panel(rows, names, objective, "told:Q", "trials finished")]
+    panels = [_panel(names, objective, "told:Q", "trials finished")]
     if any(row["cost"] > 0 for row in rows):
-        panels.append(_panel(rows, names, objective, "cost:Q", "cost so far (US dollars)"))
+        panels.append(_panel(names, objective, "cost:Q", "cost so far (US dollars)"))
     title = alt.Title(f"History of {', '.join(names)}", subtitle=f"{objective.name}: {direction_note(objective)}")
-    return alt.hconcat(*panels, title=title)
+    return Drawn(alt.hconcat(*panels, title=title), {_ROWS: rows})
 
 
-def _rows(run: str, steps: tuple[Any, ...]) -> list[dict[str, Any]]:
+def _rows(run: str, steps: tuple[Step, ...]) -> Rows:
     rows = [
         {
             "run": run,
@@ -44,14 +54,12 @@ def _rows(run: str, steps: tuple[Any, ...]) -> list[dict[str, Any]]:
     return thinned(rows)
 
 
-def _panel(
-    rows: list[dict[str, Any]], names: tuple[str, ...], objective: Objective, field: str, title: str
-) -> ChartType:
+def _panel(names: tuple[str, ...], objective: Objective, field: str, title: str) -> ChartType:
     across = alt.X(field, title=title, scale=alt.Scale(zero=False, nice=True))
     limits = alt.Scale(zero=False)
     tips = [alt.Tooltip(f"{name}", title=name.partition(":")[0]) for name in ("run:N", "trial:Q", "value:Q", "rows:Q")]
-    base = alt.Chart(data(rows)).properties(width=WIDTH, height=HEIGHT)
-    points = base.mark_point(size=28, opacity=0.45).encode(
+    base = alt.Chart(named(_ROWS)).properties(width=WIDTH, height=HEIGHT)
+    points = base.mark_point(size=28, strokeOpacity=0.45).encode(
         x=across,
         y=alt.Y("value:Q", title=axis_title(objective.name), scale=limits),
         color=run_colour(names),

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import altair as alt
-from altair.typing import ChartType
 
 from dspex_coordination.analysis import importances
 from dspex_ray.sweep_plots.request import PlotRequest
-from dspex_ray.sweep_plots.style import WIDTH, data, run_colour
+from dspex_ray.sweep_plots.style import WIDTH, Drawn, Rows, named, run_colour
 
 _BAR = 22
 
 
-def importance_chart(request: PlotRequest) -> ChartType:
+def importance_chart(request: PlotRequest) -> Drawn:
     """Return the chart. Raises SweepError for a run with too few trials, or with trials that are all equally good."""
     objective = request.runs[0].objective(request.measure)
     names = tuple(run.run_id for run in request.runs)
-    rows = [
+    rows: Rows = [
         {"run": run.run_id, "variable": one.name, "share": one.share}
         for run in request.runs
         for one in importances(run, objective.name)
     ]
     order = list(dict.fromkeys(str(row["variable"]) for row in rows))
     bars: alt.Chart = (
-        alt.Chart(data(rows))
+        alt.Chart(named("importance"))
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title="importance (share of the whole)", axis=alt.Axis(format="%")),
@@ -37,4 +36,5 @@ def importance_chart(request: PlotRequest) -> ChartType:
     title = alt.Title(
         f"What decides the measure {objective.name}", subtitle="PED-ANOVA: how the best trials differ from all"
     )
-    return bars.properties(title=title, width=WIDTH, height=alt.Step(_BAR if len(names) == 1 else _BAR * 0.7))
+    height = alt.Step(_BAR if len(names) == 1 else _BAR * 0.7)
+    return Drawn(bars.properties(title=title, width=WIDTH, height=height), {"importance": rows})

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
-from altair.typing import ChartType
 
 from dspex_coordination.analysis import ParallelCoordinates, SearchRun, parallel_coordinates
 from dspex_coordination.objectives import Objective
 from dspex_ray.sweep_plots.request import PlotRequest
-from dspex_ray.sweep_plots.style import HEIGHT, SCHEME, WIDTH, axis_title, data
+from dspex_ray.sweep_plots.style import HEIGHT, SCHEME, WIDTH, Drawn, Rows, axis_title, below, named
 
 _AXIS_GAP = 130
 _MOST_LINES = 1000
 _MOST_TICKS = 12
 
 
-def parallel_chart(request: PlotRequest) -> ChartType:
+def parallel_chart(request: PlotRequest) -> Drawn:
     """Return one panel a run. A line has a gap where a variable was inactive.
 
     Raises SweepError for a run without a trial to show, or a space without a variable.
     """
     objective = request.runs[0].objective(request.measure)
     panels = [_panel(run, parallel_coordinates(run, objective.name), objective) for run in request.runs]
-    return panels[0] if len(panels) == 1 else alt.vconcat(*panels).resolve_scale(color="independent")
+    return below(panels)
 
 
-def _panel(run: SearchRun, shown: ParallelCoordinates, objective: Objective) -> ChartType:
+def _panel(run: SearchRun, shown: ParallelCoordinates, objective: Objective) -> Drawn:
     kept = _kept(shown, objective)
     names = [axis.name for axis in shown.axes]
+    names_of = [f"{part} of {run.run_id}" for part in ("lines", "axes", "ticks")]
     across = alt.X("axis:N", sort=names, title="variable", axis=alt.Axis(labelAngle=0, labelLimit=_AXIS_GAP - 10))
     up = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.05, 1.05]))
     colour = alt.Color("value:Q", title=axis_title(objective.name), scale=alt.Scale(scheme=SCHEME, zero=False))
-    lines = alt.Chart(data(_points(shown, kept)))
+    lines = alt.Chart(named(names_of[0]))
     tips = ["trial:Q", alt.Tooltip("value:Q", title=objective.name), alt.Tooltip("axis:N", title="variable"), "at:N"]
-    drawn = lines.mark_line(opacity=0.55, invalid="break-paths-show-path-domains").encode(
+    drawn = lines.mark_line(strokeOpacity=0.55, invalid="break-paths-show-path-domains").encode(
         x=across, y=up, color=colour, detail="trial:N"
     )
-    dots = lines.mark_circle(size=18, opacity=0.7).encode(x=across, y=up, color=colour, tooltip=tips)
-    rules = alt.Chart(data([{"axis": name} for name in names])).mark_rule(color="#666").encode(x=across)
-    labels = alt.Chart(data(_ticks(shown))).encode(x=across, y=up, text="label:N")
+    dots = lines.mark_circle(size=18, fillOpacity=0.7).encode(x=across, y=up, color=colour, tooltip=tips)
+    rules = alt.Chart(named(names_of[1])).mark_rule(color="#666").encode(x=across)
+    labels = alt.Chart(named(names_of[2])).encode(x=across, y=up, text="label:N")
     halo = labels.mark_text(align="left", dx=6, fontSize=10, stroke="white", strokeWidth=3)
     ticks = labels.mark_text(align="left", dx=6, fontSize=10, color="#222")
     best_of = "" if len(kept) == len(shown.trials) else f"the best {len(kept)} of "
@@ -49,7 +47,9 @@ def _panel(run: SearchRun, shown: ParallelCoordinates, objective: Objective) -> 
         subtitle=f"{best_of}{len(shown.trials)} trials; a line has a gap where a variable is inactive",
     )
     width = max(WIDTH, _AXIS_GAP * len(names))
-    return alt.layer(rules, drawn, dots, halo, ticks, title=title).properties(width=width, height=HEIGHT)
+    chart = alt.layer(rules, drawn, dots, halo, ticks, title=title).properties(width=width, height=HEIGHT)
+    rows: tuple[Rows, ...] = (_points(shown, kept), [{"axis": name} for name in names], _ticks(shown))
+    return Drawn(chart, dict(zip(names_of, rows, strict=True)))
 
 
 def _kept(shown: ParallelCoordinates, objective: Objective) -> list[int]:
@@ -58,7 +58,7 @@ def _kept(shown: ParallelCoordinates, objective: Objective) -> list[int]:
     return order[-_MOST_LINES:]
 
 
-def _points(shown: ParallelCoordinates, kept: list[int]) -> list[dict[str, Any]]:
+def _points(shown: ParallelCoordinates, kept: list[int]) -> Rows:
     return [
         {
             "trial": shown.trials[i],
@@ -72,8 +72,8 @@ def _points(shown: ParallelCoordinates, kept: list[int]) -> list[dict[str, Any]]
     ]
 
 
-def _ticks(shown: ParallelCoordinates) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _ticks(shown: ParallelCoordinates) -> Rows:
+    found: Rows = []
     for axis in shown.axes:
         every = max(1, -(-len(axis.ticks) // _MOST_TICKS))
         found += [{"axis": axis.name, "place": place, "label": label} for place, label in axis.ticks[::every]]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import altair as alt
-from altair.typing import ChartType
 
 from dspex_coordination.analysis import SearchRun, tradeoffs
 from dspex_ray.sweep_plots.request import PlotRequest
-from dspex_ray.sweep_plots.style import HEIGHT, WIDTH, axis_title, data, direction_note, run_colour, thinned
+from dspex_ray.sweep_plots.style import (
+    HEIGHT,
+    WIDTH,
+    Drawn,
+    Rows,
+    axis_title,
+    direction_note,
+    named,
+    run_colour,
+    thinned,
+)
 
 _FRONT, _BEATEN, _BROKEN = "on the front", "beaten", "breaks a bound"
 _MARKS = {_FRONT: ("diamond", 110), _BEATEN: ("circle", 36), _BROKEN: ("cross", 36)}
 
 
-def pareto_chart(request: PlotRequest) -> ChartType:
+def pareto_chart(request: PlotRequest) -> Drawn:
     """Return the chart. Raises SweepError for one measure against itself, or a run in which no trial has both."""
     across, up = request.pair
     names = tuple(run.run_id for run in request.runs)
@@ -30,13 +39,13 @@ def pareto_chart(request: PlotRequest) -> ChartType:
         "step-after" if first.objective(across).direction == "minimize" else "step-before"
     )
     line = (
-        alt.Chart(data(front))
+        alt.Chart(named("front"))
         .mark_line(interpolate=step, strokeDash=[5, 3])
         .encode(x=horizontal, y=vertical, color=run_colour(names), order=alt.Order("across:Q"))
     )
     points = (
-        alt.Chart(data(rows))
-        .mark_point(filled=True, opacity=0.8)
+        alt.Chart(named("tradeoffs"))
+        .mark_point(filled=True, fillOpacity=0.8)
         .encode(
             x=horizontal,
             y=vertical,
@@ -48,14 +57,15 @@ def pareto_chart(request: PlotRequest) -> ChartType:
     )
     notes = f"{across}: {direction_note(first.objective(across))}; {up}: {direction_note(first.objective(up))}"
     title = alt.Title(f"Front of {', '.join(names)}", subtitle=notes)
-    return alt.layer(line, points, title=title).properties(width=WIDTH, height=HEIGHT)
+    chart = alt.layer(line, points, title=title).properties(width=WIDTH, height=HEIGHT)
+    return Drawn(chart, {"front": front, "tradeoffs": rows})
 
 
 def _tips(across: str, up: str) -> list[tuple[str, str]]:
     return [("run:N", "sweep"), ("trial:Q", "trial"), ("across:Q", across), ("up:Q", up), ("rows:Q", "rows")]
 
 
-def _rows(run: SearchRun, across: str, up: str) -> list[dict[str, Any]]:
+def _rows(run: SearchRun, across: str, up: str) -> Rows:
     found = [
         {
             "run": run.run_id,

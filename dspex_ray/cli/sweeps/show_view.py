@@ -122,6 +122,7 @@ def _bound(bound: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    rounded = f"{value:.6g}" if isinstance(value, float) else value
+    text = rounded if isinstance(rounded, str) else json.dumps(rounded, ensure_ascii=False)
     flat = " ".join(text.split())
     return flat if len(flat) <= _SHOWN else f"{flat[: _SHOWN - 3]}..."
