@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from dspex_coordination.errors import OptimizerError
-from dspex_coordination.objectives import mean_interval, measures_of
+from dspex_coordination.objectives import (
+    COST,
+    LATENCY,
+    RELIABILITY,
+    SCORE,
+    SURE_SCORE,
+    TAIL_LATENCY,
+    mean_interval,
+    measures_of,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,18 @@ def test_a_metrics_own_measure_is_the_mean_over_the_rows_that_have_it() -> None:
 def test_a_metrics_own_measure_cannot_take_a_standard_name() -> None:
     with pytest.raises(OptimizerError, match="'cost_usd'"):
         measures_of([Row(1.0, measures={"cost_usd": 0.5})])
+
+
+def test_every_ready_objective_is_among_the_measures() -> None:
+    measures = measures_of([Row(0.5, 0.1, 2.0), Row(0.75, 0.3, 4.0, "ValueError: no")])
+    gains = [one.gain(measures) for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, RELIABILITY)]
+    assert gains == [0.625, pytest.approx(0.5), pytest.approx(-0.2), -3.0, -4.0, 0.5]
+
+
+def test_a_high_score_on_few_rows_is_less_sure_than_a_little_lower_one_on_many() -> None:
+    few, many = measures_of([Row(1.0)] * 3), measures_of([Row(1.0)] * 95 + [Row(0.0)] * 5)
+    assert SCORE.gain(few) > SCORE.gain(many)
+    assert SURE_SCORE.gain(few) < SURE_SCORE.gain(many)
 
 
 def test_rows_without_a_score_give_no_score_and_no_rows_give_nothing() -> None:

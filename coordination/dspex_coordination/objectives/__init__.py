@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 from dspex_agents.lazy_exports import lazy_exports
 from dspex_coordination.objectives.comparison import Leaders, best_of, measured, ranked
-from dspex_coordination.objectives.objective import COST, LATENCY, SCORE, Bound, Direction, Objective, check_measures
+from dspex_coordination.objectives.objective import (
+    COST,
+    LATENCY,
+    RELIABILITY,
+    SCORE,
+    SURE_SCORE,
+    TAIL_LATENCY,
+    Bound,
+    Direction,
+    Objective,
+    check_measures,
+)
 
 if TYPE_CHECKING:
     from dspex_coordination.objectives.crowding import crowding_distance
@@ -36,7 +47,10 @@ __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 __all__ = [
     "COST",
     "LATENCY",
+    "RELIABILITY",
     "SCORE",
+    "SURE_SCORE",
+    "TAIL_LATENCY",
     "Bound",
     "Direction",
     "Leaders",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 1000
-EXACT_ROWS = 2000  # above it the bootstrap of a mean is its normal limit, and costs far more
+MOST_RESAMPLED = 500  # values; above it the bootstrap of a mean is near its normal limit and costs far more
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -24,7 +25,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     if all(value in (0, 1) for value in values):
         return _wilson(sum(values), len(values), level)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
-    return _normal(ordered, level) if len(ordered) > EXACT_ROWS else _bootstrap(ordered, level)
+    return _normal(ordered, level) if len(ordered) > MOST_RESAMPLED else _bootstrap(ordered, level)
 
 
 def _wilson(successes: float, n: int, level: float) -> tuple[float, float]:
@@ -43,7 +44,14 @@ def _normal(values: npt.NDArray[np.float64], level: float) -> tuple[float, float
 
 
 def _bootstrap(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
-    generator = np.random.Generator(np.random.PCG64(len(values)))  # one fixed set of resamples for each length
-    means = values[generator.integers(0, len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
+    means = values[_resamples(len(values))].mean(axis=1)
+    means.sort()
+    cut = math.floor((1 - level) / 2 * RESAMPLES)  # as many are left out below and above
+    return float(means[cut]), float(means[-1 - cut])
+
+
+@functools.lru_cache(maxsize=4)  # of 4 MB at most: the trials of a sweep have few different numbers of rows
+def _resamples(count: int) -> npt.NDArray[np.int64]:
+    """Return the positions of `RESAMPLES` draws of `count` out of `count`, always the same ones."""
+    generator = np.random.Generator(np.random.PCG64(count))
+    return generator.integers(0, count, size=(RESAMPLES, count))

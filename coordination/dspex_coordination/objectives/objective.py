@@ -1,7 +1,7 @@
 """`Objective` and `Bound`: which measures of a trial are made large or small, and which must keep within a limit.
 
-A *measure* is a named number of a trial. Every scored trial has `score`, `cost_usd` and `latency_s` (means over its
-rows, the last two in US dollars and seconds a row); a metric may add measures of its own under other names.
+A *measure* is a named number of a trial, such as `score`, `cost_usd` and `latency_s` (means over its rows, the last two
+in US dollars and seconds a row); `measures.py` lists them all. A metric may add measures of its own under other names.
 """
 
 from __future__ import annotations
@@ -83,8 +83,11 @@ class Bound:
 
 
 SCORE = Objective("score")
+SURE_SCORE = Objective("score_low")  # the lower end of the score's 95 % interval: a high score on many rows
 COST = Objective("cost_usd", "minimize")
 LATENCY = Objective("latency_s", "minimize")
+TAIL_LATENCY = Objective("latency_p95_s", "minimize")
+RELIABILITY = Objective("reliability")
 
 
 def check_measures(objectives: Sequence[Objective], bounds: Sequence[Bound]) -> None:
