@@ -305,6 +305,29 @@ def test_news_that_an_observer_cannot_take_leaves_its_value_and_comes_again(
         wait(lambda: system.ask("eye", "seen") == [(0, 0.5), (2, 0.2)], what="the news after the bad one")
 
 
+def test_news_that_arrive_together_or_late_are_taken_one_by_one_and_never_backwards() -> None:
+    class Slow(Watcher):
+        async def on_value(self, changed: ValueChanged) -> None:
+            if changed.version == 1:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            await super().on_value(changed)
+
+    async def answer(to: str, body: Any, **_: Any) -> Versioned:
+        assert (to, body) == ("heat", Observe("eye"))
+        return Versioned(0, 0.5)
+
+    async def life() -> list[int]:
+        eye = Slow(["heat"])
+        eye.context = LoneHost(ask=answer).context("eye")
+        await eye.on_start()
+        for together in ((1, 2), (4, 3)):
+            await asyncio.gather(*(eye.on_message(ValueChanged("heat", version, 0.1)) for version in together))
+        return [change.version for change in eye.seen]
+
+    assert asyncio.run(life()) == [0, 1, 2, 4]
+
+
 def test_a_stopped_observer_is_dropped(store: SnapshotStore) -> None:
     with started(store, Leader("boss"), watcher("eye")) as system:
         system.stop_child("eye")

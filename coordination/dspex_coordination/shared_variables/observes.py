@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ class Observes(Agent):
     observed: Sequence[str] = ()
 
     async def on_value(self, changed: ValueChanged) -> None:
-        """Take a value. Called at the start and after each change, versions of one variable in rising order.
+        """Take a value. Called at the start and after each change, one at a time, a variable's versions rising.
 
         It stands in the mailbox before the work that waits; with a `concurrency` of 1 nothing else runs meanwhile. If
         it raises at the start, the start has failed; later the error is counted and the value before stays.
@@ -41,6 +42,7 @@ class Observes(Agent):
         """Start, then follow the variables."""
         await super().on_start()
         self._versions: dict[str, int] = {}
+        self._taking = asyncio.Lock()  # an agent may have several messages in hand
         for variable in self.observed:
             now: Versioned = await self.context.ask(
                 variable, Observe(self.context.name), timeout_s=_START_TIMEOUT_S, retry_safe=True
@@ -60,9 +62,10 @@ class Observes(Agent):
         return await super().on_control(body)
 
     async def _take(self, news: ValueChanged) -> None:
-        if news.version > self._versions.get(news.variable, -1):
-            await self.on_value(news)
-            self._versions[news.variable] = news.version
+        async with self._taking:
+            if news.version > self._versions.get(news.variable, -1):
+                await self.on_value(news)
+                self._versions[news.variable] = news.version
 
 
 class TunedWorker(Worker, Protocol):
