@@ -17,7 +17,7 @@ small = spaces(finite=True, most=5)
 
 
 @given(small)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=2000)
 def test_every_and_count_agree_with_brute_force(space: Space) -> None:
     expected = set(brute_force(space))
     listed = [candidate.key for candidate in space.every(10_000)]
@@ -31,7 +31,7 @@ def test_every_and_count_agree_with_brute_force(space: Space) -> None:
 
 
 @given(small, seeds)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=2000)
 def test_samples_are_among_those_of_brute_force(space: Space, seed: int) -> None:
     expected = set(brute_force(space))
     rng = random.Random(seed)
@@ -39,7 +39,7 @@ def test_samples_are_among_those_of_brute_force(space: Space, seed: int) -> None
 
 
 @given(spaces().map(lambda space: space.bind(["p", "q", "r"])), seeds)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=2000)
 def test_every_sample_and_listed_candidate_validates_to_itself(space: Space, seed: int) -> None:
     rng = random.Random(seed)
     for candidate in [space.default(), *(space.sample(rng) for _ in range(3)), *islice(space.every(3), 5)]:
@@ -50,7 +50,7 @@ def test_every_sample_and_listed_candidate_validates_to_itself(space: Space, see
 
 
 @given(spaces(), seeds, seeds)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=2000)
 def test_a_crossover_is_repaired_to_a_feasible_candidate(space: Space, seed: int, other: int) -> None:
     rng = random.Random(seed)
     first, second = space.sample(rng), space.sample(random.Random(other))
@@ -63,6 +63,7 @@ def test_a_crossover_is_repaired_to_a_feasible_candidate(space: Space, seed: int
 
 
 @given(spaces())
+@settings(deadline=2000)
 def test_what_a_variable_needs_comes_before_it(space: Space) -> None:
     place = {name: position for position, name in enumerate(space.order)}
     assert sorted(place) == sorted(space.names)
@@ -72,6 +73,7 @@ def test_what_a_variable_needs_comes_before_it(space: Space) -> None:
 
 
 @given(spaces(), seeds)
+@settings(deadline=2000)
 def test_meaning_survives_json_and_another_order_of_declaration(space: Space, seed: int) -> None:
     turned = Space(dict(reversed(list(space.variables.items()))), list(reversed(space.constraints)))
     again = Space.from_json(space.to_json())
@@ -82,6 +84,7 @@ def test_meaning_survives_json_and_another_order_of_declaration(space: Space, se
 
 
 @given(spaces(finite=True), seeds)
+@settings(deadline=2000)
 def test_an_inactive_variable_holds_its_default(space: Space, seed: int) -> None:
     values = space.sample(random.Random(seed)).values
     active = space.active(values)

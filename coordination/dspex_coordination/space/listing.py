@@ -15,29 +15,32 @@ from dspex_coordination.space.trials import within
 
 MAX_GRID = 2**16  # values of one variable that are listed at most
 MAX_STEPS = 200_000  # values tried in a row without a feasible one
+FINEST = 4_096  # values of one variable in the finest of the grids that follow a coarse one
+DENSE = 512  # likewise of one with infinitely many values
+FINER = 4  # times as many values in each finer grid
 
 
 def listed(network: Network, limit: int) -> Iterator[Values]:
     """Yield the distinct feasible values made of up to `limit` grid values (and the default) of each variable.
 
-    If constraints leave less than `limit` of them, finer grids follow until there are as many, or no finer one.
+    If constraints leave less than `limit` of them, finer grids follow until there are as many, or up to `FINEST`.
     """
-    grid, told = limit, 0
-    for held in _combined(network, grid):
-        told += 1
-        yield held
-    if told >= limit or not _coarse(network, grid):
-        return
-    keys = {canonical_json(held) for held in _combined(network, grid)}
-    while len(keys) < limit and grid < MAX_GRID and _coarse(network, grid):
-        grid = min(grid * 4, MAX_GRID)
-        for held in _combined(network, grid):
+    keys: set[str] = set()
+    grid = limit
+    while True:
+        dense = min(grid, max(limit, DENSE))
+        parts = [Listing(network, part, grid, dense=dense) for part in network.components]
+        for held in _combined(parts):
             key = canonical_json(held)
-            if key not in keys:
-                keys.add(key)
+            if grid == limit or key not in keys:
                 yield held
-                if len(keys) >= limit:
+                if len(keys) < limit:
+                    keys.add(key)
+                elif grid > limit:
                     return
+        if len(keys) >= limit or grid >= FINEST or not any(part.coarse for part in parts):
+            return
+        grid = min(grid * FINER, FINEST)
 
 
 def counted(network: Network, limit: int) -> int | None:
@@ -61,50 +64,42 @@ def _size(network: Network, component: Component, limit: int) -> int | None:
     if max(known) > MAX_GRID or (not component.rules and max(known) > limit):
         return None
     listing = Listing(network, component, MAX_GRID)
-    found = sum(1 for _ in islice(listing, limit + 1))
+    found = sum(1 for _ in islice(listing.rows(), limit + 1))
     return found if found <= limit and listing.finished else None
 
 
-def _coarse(network: Network, grid: int) -> bool:
-    """Whether a variable that rules have a say in has values between those of its grid."""
-    bound = (network.variables[name] for component in network.components if component.rules for name in component.names)
-    return any(variable.cardinality is None or variable.cardinality > grid for variable in bound)
-
-
-def _combined(network: Network, grid: int, position: int = 0) -> Iterator[Values]:
-    """Yield the combinations of what is feasible in each part from `position` on."""
-    if position == len(network.components):
+def _combined(parts: Sequence[Listing]) -> Iterator[Values]:
+    """Yield the combinations of what is feasible in each part."""
+    if not parts:
         yield {}
         return
-    for first in Listing(network, network.components[position], grid):
-        for rest in _combined(network, grid, position + 1):
+    for first, _ in parts[0].rows():
+        for rest in _combined(parts[1:]):
             yield first | rest
 
 
 class Listing:
     """The feasible values of a part, by depth-first search; it ends early after `MAX_STEPS` without any.
 
+    `grid` and `dense` are how many values a variable has at most: one with finitely many, and one with infinitely many.
     `steps` bounds how many values are tried in all.
     """
 
-    def __init__(self, network: Network, component: Component, grid: int, steps: float = math.inf) -> None:
+    def __init__(
+        self, network: Network, component: Component, grid: int, *, dense: int = DENSE, steps: float = math.inf
+    ) -> None:
         self._network, self._component, self._steps = network, component, steps
-        self._grids = {name: self._grid(name, grid) for name in component.names if name not in network.computed}
+        self._grid, self._dense = grid, dense
+        self._grids: dict[str, Sequence[Any]] = {}
         self._idle = 0
         self.finished = False
-
-    def _grid(self, name: str, grid: int) -> Sequence[Any]:
-        variable = self._network.variables[name]
-        values = variable.grid(grid)
-        return values if not self._component.rules or variable.default in values else [*values, variable.default]
-
-    def __iter__(self) -> Iterator[Values]:
-        return (held for held, _ in self.rows())
+        self.coarse = False  # whether rules had a say in a variable that has values between those of its grid
 
     def rows(self) -> Iterator[tuple[Values, Values]]:
         """Yield what is held and what is seen of the variables."""
         names, held, seen = self._component.names, Values(), Values()
         levels: list[Iterator[tuple[Any, Any]]] = []
+        self._idle = 0
         while self._idle <= MAX_STEPS and self._steps > 0:
             if len(held) == len(names):
                 self._idle = 0
@@ -139,7 +134,14 @@ class Listing:
         network, variable = self._network, self._network.variables[name]
         if name in network.computed or not network.active(name, seen):
             return iter(network.settled(name, held, seen))
+        known = variable.cardinality
+        size = self._grid if known is not None else self._dense
+        if name not in self._grids:
+            self._grids[name] = variable.grid(size)
         values = self._grids[name]
         if self._component.rules:
+            if known is None or known > size:
+                self.coarse = self.coarse or known is not None or size < DENSE
+                values = values if variable.default in values else [*values, variable.default]
             values = within(variable, values, window(network, name, self._component.touching(name), seen))
         return iter([(value, value) for value in values])

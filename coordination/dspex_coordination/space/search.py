@@ -32,7 +32,8 @@ class Search:
     ) -> None:
         self._network, self._component, self._rng, self._fixed = network, component, rng, fixed
         self._steps = steps
-        self._foregone = {name: value for name, value in fixed.items() if name not in network.when}
+        sure = fixed.keys() - network.when.keys() - network.computed.keys()  # whatever the others will be
+        self._foregone = {name: fixed[name] for name in fixed if name in sure}
         self._rank = {name: position for position, name in enumerate(component.names)}
         self._held: Values = {}
         self._seen: Values = {}
