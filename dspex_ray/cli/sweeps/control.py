@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -39,23 +41,43 @@ def cancel(run: RunId, store: StoreUrl = None, json: Json = False, debug: Debug 
 
 def extend(
     run: RunId,
-    trials: Annotated[int | None, typer.Option(min=1, help="This many more trials.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="This many more US dollars.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="This many more minutes of work.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="The new most trials, those done included.")] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="The new budget in US dollars, what is spent included.")
+    ] = None,
     store: StoreUrl = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Give a sweep more trials, money or time. One that has ended makes use of it when it is resumed."""
-    given = {"trials": trials, "budget_usd": budget_usd, "seconds": None if minutes is None else 60 * minutes}
-    more = {name: value for name, value in given.items() if value is not None}
-    if not more:
-        raise UsageError("Say what to extend it by: --trials, --budget-usd or --minutes.")
-    wrong = [name for name, value in more.items() if not 0 < value < float("inf")]
-    if wrong:
-        raise UsageError(f"A sweep is extended by amounts above 0; check {', '.join(wrong)}.")
+    """Let a running or paused sweep have more trials or money, as new totals."""
+    if trials is None and budget_usd is None:
+        raise UsageError("Say what to extend it to: --trials or --budget-usd.")
     kept, now = opened(store), SystemClock().now()
-    _ask(kept, recorded(kept, run), "extend", more, now, as_json=json)
+    record = recorded(kept, run)
+    given = {"trials": trials, "budget_usd": budget_usd}
+    more = {name: value for name, value in given.items() if value is not None}
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in more.items())
+    if record.status in ENDED:
+        raise UsageError(
+            f"Sweep {run!r} has ended ({record.status}), so there is no driver to hear this. Go on with: "
+            f"{resume_hint(record)} {words}"
+        )
+    _require_more(record, more)
+    _ask(kept, record, "extend", more, now, as_json=json)
+
+
+def _require_more(record: SweepRecord, more: Mapping[str, float]) -> None:
+    """Raise UsageError with every total that is not above the one the sweep has."""
+    problems: list[str] = []
+    has = {"trials": record.config["max_trials"], "budget_usd": record.config.get("budget_usd")}
+    for name, wanted in more.items():
+        limit = has[name]
+        if limit is None:
+            problems.append(f"it has no limit of {name}")
+        elif not limit < wanted < math.inf:
+            problems.append(f"{name} is {limit} already, got {wanted}")
+    if problems:
+        raise UsageError(f"Sweep {record.run_id!r} is extended to new totals: {'; '.join(problems)}.")
 
 
 def _with_driver(kept: SweepStore, run: str, now: float, done: str, fit: tuple[str, ...]) -> SweepRecord:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import fsum
 from typing import Any
 
 from dspex_coordination.analysis import FinishedTrial, paired_scores
 from dspex_coordination.objectives import ranked
 from dspex_coordination.sweep import SweepStore
-from dspex_coordination.sweep.record import Attempt, RecordedRow, TrialRecord
+from dspex_coordination.sweep.record import Attempt, Event, RecordedRow, TrialRecord
 from dspex_ray.cli.sweeps.reading import Look, rows_of, scores_of, shown_status
 from dspex_ray.errors import UnknownNameError
 from dspex_ray.intervals import paired_difference
@@ -20,7 +20,7 @@ def run_json(store: SweepStore, seen: Look, top: int, now: float) -> dict[str, A
     """Return settings, space, best, the `top` trials, isolated rows, failures, attempts and costs."""
     record, run = seen.record, seen.run
     config = {key: value for key, value in record.config.items() if key != "space"}
-    best, attempts = run.best, store.attempts(record.run_id)
+    best, attempts, events = run.best, store.attempts(record.run_id), store.events(record.run_id)
     return {
         "run_id": record.run_id,
         "status": shown_status(record, now),
@@ -40,9 +40,10 @@ def run_json(store: SweepStore, seen: Look, top: int, now: float) -> dict[str, A
         else trial_json(best) | {"against_baseline": difference(store, seen, 0, best.number)},
         "front": [trial.number for trial in run.front] if len(run.objectives) > 1 else [],
         "top": [trial_json(trial) for trial in ranked(run.rankable, run)[:top]],
-        "isolated": _isolated(store, seen),
+        "isolated": [event.data for event in events if event.kind == "isolate"],
         "failures": _failures(store, seen, attempts),
         "attempts": _attempts(attempts),
+        "requests": _requests(store, seen, events),
     }
 
 
@@ -102,8 +103,19 @@ def _row_json(row: RecordedRow, *, outputs: bool) -> dict[str, Any]:
     return told | ({"output": result.output} if outputs else {})
 
 
-def _isolated(store: SweepStore, seen: Look) -> list[Mapping[str, Any]]:
-    return [event.data for event in store.events(seen.record.run_id) if event.kind == "isolate"]
+def _requests(store: SweepStore, seen: Look, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return what was asked of the run from outside, whether its driver has heard it, and why it was refused if so."""
+    refused = {event.data["request"]: event.data["reason"] for event in events if event.kind == "refused"}
+    return [
+        {
+            "kind": one.kind,
+            "data": dict(one.data),
+            "at": one.at,
+            "heard_at": one.taken_at,
+            "refused": refused.get(one.id),
+        }
+        for one in store.requests(seen.record.run_id)
+    ]
 
 
 def _failures(store: SweepStore, seen: Look, attempts: Sequence[Attempt]) -> dict[str, dict[str, int]]:

@@ -36,6 +36,13 @@ def show_run(found: Mapping[str, Any]) -> None:
             grid.add_row(f"failed {hit}", Text(_counts(counts)))
     for row in found["isolated"]:
         grid.add_row("isolated", Text(json.dumps(row)))
+    for one in found["requests"]:
+        heard = (
+            "not heard yet" if one["heard_at"] is None else f"refused: {one['refused']}" if one["refused"] else "heard"
+        )
+        grid.add_row(
+            "asked", Text(f"{one['kind']} {json.dumps(one['data']) if one['data'] else ''}".strip() + f", {heard}")
+        )
     show(grid)
     _show_best(found)
     if found["top"]:
