@@ -207,7 +207,7 @@ def test_a_function_is_a_constraint_by_its_module_and_name() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (lambda values: True, "cannot be found again by its name"),  # noqa: ARG005 - the contract's
+        (lambda values: True, "has no import path, so it cannot be written as JSON"),  # noqa: ARG005 - the contract's
         (3, "A condition is"),
         ("a < b", "A condition is"),
     ],
@@ -220,9 +220,10 @@ def test_what_is_no_constraint_is_refused(rule: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"function": "space_rules:absent"}, "space_rules:absent cannot be found"),
-        ({"function": "no_such_module:f"}, "cannot be found"),
-        ({"function": "nonsense"}, "'module:qualname', got 'nonsense'"),
+        ({"function": "space_rules:absent"}, "'space_rules:absent' cannot be imported here"),
+        ({"function": "no_such_module:f"}, "cannot be imported here"),
+        ({"function": "nonsense"}, "'nonsense' is no import path"),
+        ({"function": 3}, "expected a function, a class or an import path"),
         ({"condition": {"a": 1}, "function": "space_rules:slope"}, "has 'condition' or 'function'"),
         ({"condition": {"a": 1}, "massage": "x"}, "has 'condition' or 'function'"),
         ([], "has 'condition' or 'function'"),

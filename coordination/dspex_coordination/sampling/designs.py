@@ -20,6 +20,7 @@ from itertools import islice, repeat
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
+from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import SpaceError, near_matches
 from dspex_coordination.sampling.points import MAX_SOBOL, latin_points, sobol_points
 from dspex_coordination.sampling.walk import axes, distinct, distinct_at
@@ -74,8 +75,8 @@ def sobol(space: Space, seed: int, number: int | None = None) -> Iterator[Candid
 def grid(space: Space, limit: int, levels: int | None = None) -> tuple[int, Iterator[Candidate]]:
     """Return how many candidates a grid has and the candidates: all combinations of `levels` values of each variable.
 
-    A variable with fewer values has them all, and the default is always among them; None takes every value of every
-    variable. Raises SpaceError with the number if it is above `limit`, or if there are infinitely many.
+    A variable with fewer values has them all, so does an unordered one, and the default is always among them. `levels`
+    None takes every value there is. Raises SpaceError with the number if it is above `limit` or infinite.
     """
     coarse = Space({name: _levelled(space.variables[name], levels) for name in space.names}, space.constraints)
     count = coarse.count(limit)
@@ -110,9 +111,8 @@ def _levelled(variable: Variable[Any], levels: int | None) -> Variable[Any]:
         if known is None:
             raise SpaceError(f"{variable.label} has no finite number of values; say how many of them with levels=.")
         return variable
-    if known is not None and known <= levels:
+    if variable.scale in ("nominal", "computed") or (known is not None and known <= levels):
         return variable
-    values = variable.grid(levels)
-    options = values if variable.default in values else [*values, variable.default]
+    options = {canonical_json(value): value for value in (*variable.grid(levels), variable.default)}
     links = {key: value for key, value in variable.to_json().items() if key in ("when", "requires", "conflicts")}
-    return Choice(options, default=variable.default, **links)
+    return Choice(list(options.values()), default=variable.default, **links)

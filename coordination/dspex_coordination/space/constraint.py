@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.conditions import Condition, as_condition, count
-from dspex_coordination.errors import SpaceError
+from dspex_coordination.errors import SpaceError, VariableError
+from dspex_coordination.variables.importable import Importable
 
 Check = Callable[[Mapping[str, Any]], "bool | str"]
 """A function of all values: True if they are fine, else False or a sentence that says what is wrong."""
@@ -43,7 +43,7 @@ class Constraint:
         if condition is not None and names is not None:
             raise SpaceError(f"A condition names its variables itself; leave names={names!r} out of {condition}.")
         if function is not None:
-            _check_findable(function)
+            _path(function)  # raises for one that JSON could not name
         given = None if names is None else tuple(names)
         for slot, value in (
             ("condition", condition),
@@ -126,26 +126,15 @@ def _text(value: Any, what: str) -> str | None:
 
 
 def _path(function: Any) -> str:
-    return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
-
-
-def _check_findable(function: Any) -> None:
-    path = _path(function)
-    right = "give a function defined at the top of a module, or a condition such as V('a') <= V('b')"
-    if "<" in path or "?" in path:
-        raise SpaceError(f"{path} cannot be a constraint: it cannot be found again by its name; {right}.")
+    """Return where a function is found. Raises SpaceError if it cannot be found by a name."""
+    try:
+        return Importable.of(function, "A constraint").to_json("A constraint")
+    except VariableError as error:
+        raise SpaceError(f"{error} A condition such as V('a') <= V('b') would do as well.") from error
 
 
 def _found(path: Any) -> Any:
-    module, _, qualname = path.partition(":") if isinstance(path, str) else ("", "", "")
-    if not module or not qualname:
-        raise SpaceError(f"A constraint's function is given as 'module:qualname', got {path!r}.")
     try:
-        found: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise SpaceError(f"The constraint's function {path} cannot be found: {error}.") from error
-    if not callable(found):
-        raise SpaceError(f"The constraint's function {path} is no function but {found!r}.")
-    return found
+        return Importable.of(path, "A constraint's function").resolved("A constraint's function")
+    except VariableError as error:
+        raise SpaceError(str(error)) from error
