@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
+import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from dspex_coordination import (
     make_optimizer,
 )
 from dspex_coordination.sweep import SweepSettings
+from dspex_coordination.sweep.life import LOOK_S
 
 FINGERPRINT = json.dumps({"program": "p1", "data": "d1"})
 
@@ -50,6 +53,9 @@ class Toy:
         self.train_rows, self.validation_rows = 12, 10
         self.evaluated: list[tuple[int, int]] = []
         self.fault: Callable[[Work], Outcome | None] = lambda _: None
+        self.lost_with: Callable[[Work, str], Outcome | None] = lambda *_: None
+        self.slowed: Callable[[Work, str, float], float] = lambda _work, _worker, latency: latency
+        self.busy_s = self.elapsed_s = 0.0
 
     def context(self) -> SearchContext:
         ids = tuple(f"t{i}" for i in range(self.train_rows))
@@ -101,6 +107,39 @@ class Toy:
             pushes = None if pushes is None else pushes - 1
         return sweep.result()
 
+    def simulate(self, sweep: Sweep, *, workers: int, seed: int = 0, until: float = 1e9) -> SweepResult | None:
+        """Run on so many workers, each busy with one unit at a time for a random while; the clock is virtual.
+
+        None if the sweep is not finished when the clock reaches `until`, in seconds.
+        """
+        rng = random.Random(seed)
+        idle, now, ends = [f"w{i}" for i in range(workers)], 1000.0, list[tuple[float, int, Work, str, float]]()
+        everyone, backlog, number = frozenset(idle), list[Work](), 0
+        while not sweep.finished():
+            sweep.revisit(now)
+            backlog += sweep.pull(len(idle) - len(backlog), now)
+            for work in list(backlog):
+                able = [one for one in idle if one not in work.avoid or work.avoid >= everyone]
+                if not able:
+                    continue
+                backlog.remove(work)
+                idle.remove(able[0])
+                number += 1
+                latency = sum(0.3 * math.exp(0.8 * rng.gauss(0, 1)) for _ in work.payload.rows)
+                heapq.heappush(ends, (now + self.slowed(work, able[0], latency), number, work, able[0], now))
+            if not ends or min(ends[0][0], now + LOOK_S) >= until:
+                return None
+            if ends[0][0] > now + LOOK_S:
+                now += LOOK_S
+                continue
+            now, _, work, worker, since = heapq.heappop(ends)
+            idle.append(worker)
+            outcome = replace(self.evaluate(work), worker=worker, duration_s=now - since)
+            self.busy_s += now - since
+            sweep.push([self.lost_with(work, worker) or outcome], now)
+        self.elapsed_s = now - 1000.0
+        return sweep.result()
+
     def run(self, **options: Any) -> SweepResult:
         """Open a sweep and run it to its end."""
         driver = {key: options.pop(key) for key in ("crew", "order") if key in options}
@@ -109,6 +148,10 @@ class Toy:
         result = self.drive(sweep, **driver)
         assert result is not None
         return result
+
+    def decisions(self, run_id: str = "run-1") -> list[tuple[str, int | None, str]]:
+        """The journal without its times."""
+        return [(e.kind, e.trial, json.dumps(dict(e.data), sort_keys=True)) for e in self.store.events(run_id)]
 
     def recorded(self, run_id: str = "run-1") -> set[tuple[int, int]]:
         return {(row.trial, row.result.row) for row in self.store.rows(run_id)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dspex_coordination.sweep.fork import forked
 from dspex_coordination.sweep.record import (
     Attempt,
     Event,
@@ -59,4 +60,5 @@ __all__ = [
     "TrialsDone",
     "all_of",
     "any_of",
+    "forked",
 ]

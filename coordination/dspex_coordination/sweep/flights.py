@@ -9,6 +9,7 @@ from dspex_coordination.sweep.settings import Hedging
 from dspex_coordination.sweep.units import Unit
 
 _REMEMBERED = 256
+_DOUBLES = 2  # second copies of one flight: when they are lost too, more would not help
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Flights:
         self._copies: Counter[str] = Counter()
         self._settled: set[str] = set()
         self._launched: Counter[str] = Counter()
+        self._doubles: Counter[str] = Counter()
         self._paces: deque[float] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -44,10 +46,13 @@ class Flights:
         flight = Flight(unit.id if not count else f"{unit.id}#{count}", unit, now, twin)
         self._out[flight.id] = flight
         self._copies[unit.id] += 1
+        if twin is not None:
+            self._doubles[twin] += 1
         return flight
 
     def land(self, flight_id: str) -> Flight | None:
         """Return what has come back; None if it is not out: it has come before."""
+        self._doubles.pop(flight_id, None)
         return self._out.pop(flight_id, None)
 
     def settle(self, flight: Flight, *, answered: bool) -> bool:
@@ -79,6 +84,7 @@ class Flights:
             flight
             for flight in self._out.values()
             if self._copies[flight.unit.id] == 1
+            and self._doubles[flight.id] < _DOUBLES
             and now - flight.started > max(hedging.floor_s, hedging.factor * pace * len(flight.unit.rows))
         ]
         return sorted(late, key=lambda flight: flight.started)[:most]

@@ -2,10 +2,10 @@
 
 | what is known of the unit                                          | verdict                                         |
 |--------------------------------------------------------------------|-------------------------------------------------|
+| lost n times, another n times too, and nothing was done meanwhile  | it is everything: `down`                        |
 | not lost often                                                     | `retry`, with another worker                    |
 | lost often, and another was done since it was lost before          | it is the unit: `split` it, or `isolate` a row  |
-| lost often, another n times too, and nothing was done since        | it is everything: `down`                        |
-| lost often, nothing was done since, and no other lost so often     | `retry`; after 2 n times as if it were the unit |
+| lost often, and nothing was done since                             | `retry`; after 2 n times as if it were the unit |
 
 *Often* is with n different workers (or 2 n times, where there are not so many), and more often than chance explains:
 if a share p of all other units is lost, p to the power of its losses is below 1e-5. So a row is not given up because
@@ -59,13 +59,10 @@ class Losses:
         tally.times, tally.done_before = tally.times + 1, self._done
         self._since_done[key] += 1
         self._lost += 1
-        if not self._is_often(tally):
+        if is_alone and self._since_done[key] >= self._n and self._others_are_lost(key):
+            return "down"
+        if not self._is_often(key, tally) or (is_alone and tally.times < 2 * self._n):
             return "retry"
-        if is_alone:
-            if self._since_done[key] >= self._n and self._others_are_lost(key):
-                return "down"
-            if tally.times < 2 * self._n:
-                return "retry"
         self._lost -= tally.times  # they say nothing of the infrastructure
         return "split" if len(rows) > 1 else "isolate"
 
@@ -74,17 +71,17 @@ class Losses:
         tally = self._tallies.get((split, tuple(rows)))
         return frozenset() if tally is None else frozenset(tally.workers)
 
-    def _is_often(self, tally: _Tally) -> bool:
+    def _is_often(self, key: Rows, tally: _Tally) -> bool:
         if len(tally.workers) < self._n and tally.times < 2 * self._n:
             return False
-        others = self._lost - tally.times
+        others = self._lost - sum(t.times for rows, t in self._tallies.items() if _overlap(rows, key))
         share = others / max(1, others + self._done)
-        return bool(share**tally.times < _CHANCE) or self._done == 0 or tally.times >= _MOST * self._n
+        return bool(share**tally.times < _CHANCE) or tally.times >= _MOST * self._n
 
     def _others_are_lost(self, key: Rows) -> bool:
         """Say whether other rows were lost n times since anything was done."""
-        split, rows = key
-        return any(
-            times >= self._n and not (split == other and {*rows} & {*others})
-            for (other, others), times in self._since_done.items()
-        )
+        return any(times >= self._n and not _overlap(rows, key) for rows, times in self._since_done.items())
+
+
+def _overlap(one: Rows, other: Rows) -> bool:
+    return one[0] == other[0] and bool({*one[1]} & {*other[1]})

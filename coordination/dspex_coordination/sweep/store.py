@@ -22,6 +22,8 @@ from dspex_coordination.sweep.tables import SWEEP_MIGRATIONS, attempts, events, 
 __all__ = ["SWEEP_MIGRATIONS", "SweepStore"]
 
 
+_NEVER = 0.0
+_UNDRIVEN: dict[str, SweepStatus] = {"pause": "paused", "cancel": "cancelled", "resume": "running"}
 # built once: it is written with every unit
 _TOUCH = (
     sweeps.update()
@@ -52,11 +54,14 @@ class SweepStore(SweepReader):
         with self.database.transaction() as connection, _sole_writer(run_id):
             connection.execute(sweeps.insert().values(entry))
 
-    def set_status(self, run_id: str, status: SweepStatus, now: float, note: str | None = None) -> None:
+    def set_status(
+        self, run_id: str, status: SweepStatus, now: float, note: str | None = None, *, is_driven: bool = True
+    ) -> None:
         """Change the status of a sweep, and the note on why it has it."""
         change = sweeps.update().where(sweeps.c.run_id == run_id)
+        beat = now if is_driven else _NEVER
         with self.database.transaction() as connection:
-            connection.execute(change.values(status=status, updated_at=now, heartbeat_at=now, note=note))
+            connection.execute(change.values(status=status, updated_at=now, heartbeat_at=beat, note=note))
 
     def set_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Replace the configuration of a sweep."""
@@ -70,15 +75,22 @@ class SweepStore(SweepReader):
         with self.database.transaction() as connection:
             connection.execute(change.values(heartbeat_at=now, active_s=active_s))
 
-    def request(self, run_id: str, kind: RequestKind, data: Mapping[str, Any], now: float) -> None:
-        """Ask something of a sweep; its driver hears it within a second, or when it is resumed.
+    def request(self, run_id: str, kind: RequestKind, data: Mapping[str, Any], now: float) -> bool:
+        """Ask something of a sweep, and say whether a driver is there to hear it, within a second.
 
-        Raises UnknownSweepError with near matches.
+        Without one it takes effect at once: a sweep that was running or paused is cancelled, paused, or free to go on.
+        An extension waits for whoever resumes the sweep. `data` may give a `reason`, and the new totals `trials` and
+        `budget_usd` of an extension. Raises UnknownSweepError with near matches.
         """
-        self.load(run_id)
-        entry = {"run_id": run_id, "at": now, "kind": kind, "data": canonical_json(dict(data))}
-        with self.database.transaction() as connection:
-            connection.execute(requests.insert().values(entry))
+        record = self.load(run_id)
+        is_driven = record.status in ("running", "paused") and not record.is_stale(now)
+        if is_driven or kind == "extend":
+            entry = {"run_id": run_id, "at": now, "kind": kind, "data": canonical_json(dict(data))}
+            with self.database.transaction() as connection:
+                connection.execute(requests.insert().values(entry))
+        elif record.status in ("running", "paused"):
+            self.set_status(run_id, _UNDRIVEN[kind], now, data.get("reason"), is_driven=False)
+        return is_driven
 
     def take_requests(self, connection: Connection, ids: Sequence[int], now: float) -> None:
         """Mark requests as heard, in the caller's transaction."""
