@@ -6,6 +6,8 @@ import pickle
 import random
 import subprocess
 import sys
+import timeit
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspex_coordination import Bool, Candidate, Choice, Demos, Float, Int, Space, SpaceError, Variable
+from dspex_coordination.conditions import V
+from dspex_coordination.space import Constraint
 
 pieces: list[Variable[Any]] = [Float(0, 1), Int(1, 64, log=True), Choice(["a", "b", None]), Bool(), Demos(max=3)]
 spaces = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from(pieces), max_size=5).map(Space)
@@ -63,6 +67,30 @@ def test_validate_reports_every_violation_at_once() -> None:
 def test_what_is_no_variable_is_refused_by_name() -> None:
     with pytest.raises(SpaceError, match=r"x: expected a variable such as Float or Choice, got 3"):
         Space({"x": 3, "y": Bool()})  # type: ignore[dict-item]
+
+
+def test_a_description_shows_variables_in_order_and_constraints() -> None:
+    late = Int(1, 3, when={"style": "a"})
+    space = Space({"k": late, "style": Choice(["a", "b"])}, [Constraint(V("k") < 3, "Too deep.")])
+    assert space.describe().splitlines() == [
+        "style  Choice(options=['a', 'b'], default='a')",
+        f"k      {late!r}",
+        "k < 3  (Too deep.)",
+    ]
+    assert Space({}).describe() == ""
+
+
+def test_drawing_and_checking_twenty_variables_takes_little_more_than_making_the_candidate() -> None:
+    space = Space({f"v{i}": Float(0, 1) if i % 2 else Choice(["a", "b", "c"]) for i in range(20)})
+    rng = random.Random(0)
+    values = space.sample(rng).values
+
+    def seconds(work: Callable[[], object]) -> float:
+        return min(timeit.repeat(work, number=50, repeat=5))
+
+    making = seconds(lambda: Candidate(values))
+    assert seconds(lambda: space.sample(rng)) < 5 * making
+    assert seconds(lambda: space.validate(values)) < 5 * making
 
 
 def test_every_lists_a_finite_space_once() -> None:

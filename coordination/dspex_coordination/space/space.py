@@ -159,6 +159,13 @@ class Space:
             self._constraints,
         )
 
+    def describe(self) -> str:
+        """Return the variables in their order and the constraints, one a line, for people to read."""
+        width = max((len(name) for name in self.names), default=0)
+        variables = [f"{name:<{width}}  {self._variables[name]!r}" for name in self.order]
+        constraints = [f"{one}  ({one.message})" if one.message else str(one) for one in self._constraints]
+        return "\n".join([*variables, *constraints])
+
     def to_json(self) -> dict[str, Any]:
         """Return `{"variables": {name: variable JSON}}`, with "constraints" if there are any."""
         constraints = {"constraints": [one.to_json() for one in self._constraints]} if self._constraints else {}
