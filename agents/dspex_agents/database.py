@@ -74,7 +74,8 @@ class Database:
         """Apply the migrations that this database has not had yet, in order, each once even with many processes.
 
         `migrations` are all of their owner's. Raises StoreError when two share an id, and when the database has had
-        one of the same owner that is not among them: a newer version of the program made it.
+        one of the same owner that is not among them (a newer version of the program made it), or tables of such names
+        that are not ours.
         """
         ids = [m.id for m in migrations]
         if len(set(ids)) != len(ids):
@@ -87,8 +88,20 @@ class Database:
             self._refuse_newer(done, ids)
             for migration in migrations:
                 if migration.id not in done:
-                    migration.apply(connection)
+                    self._apply(migration, connection)
                     connection.execute(_migrations.insert().values(id=migration.id))
+
+    def _apply(self, migration: Migration, connection: Connection) -> None:
+        try:
+            migration.apply(connection)
+        except DatabaseError as error:
+            reason = str(error.orig)
+            if "already exists" not in reason:
+                raise
+            raise StoreError(
+                f"{self!r} was not made by dspex_ray: it has tables or columns of the same names ({reason.strip()}). "
+                "Name another database in DSPEX_STORE."
+            ) from error
 
     def _refuse_newer(self, done: set[str], ids: Sequence[str]) -> None:
         owners = {_owner(id_) for id_ in ids}

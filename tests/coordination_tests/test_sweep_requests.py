@@ -16,7 +16,7 @@ Toy = Any  # the class of the `toy` fixture in conftest.py
 
 def started(toy: Toy, pushes: int, **options: Any) -> Sweep:
     """A sweep that has had so many units recorded, and has none in flight."""
-    sweep = toy.sweep(**options)
+    sweep: Sweep = toy.sweep(**options)
     sweep.open()
     for _ in range(pushes):
         sweep.push([toy.evaluate(work) for work in sweep.pull(1, 1000.0)], 1000.0)

@@ -27,7 +27,7 @@ class TrialSummary:
     rows: tuple[int, ...]
     cost_usd: float
     failed: str | None
-    measures: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict, compare=False)  # some are times, which no run repeats
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,13 +75,13 @@ requests = sa.Table(
 
 # the three tables of the first release, which later steps add to; a step that has run somewhere never changes
 _FIRST = (
-    """CREATE TABLE IF NOT EXISTS sweeps (
+    """CREATE TABLE sweeps (
         run_id VARCHAR(100) NOT NULL, status VARCHAR(20) NOT NULL, created_at FLOAT NOT NULL,
         updated_at FLOAT NOT NULL, fingerprint TEXT NOT NULL, config TEXT NOT NULL, PRIMARY KEY (run_id))""",
-    """CREATE TABLE IF NOT EXISTS sweep_events (
+    """CREATE TABLE sweep_events (
         run_id VARCHAR(100) NOT NULL REFERENCES sweeps (run_id), seq INTEGER NOT NULL, at FLOAT NOT NULL,
         kind VARCHAR(20) NOT NULL, trial INTEGER, data TEXT NOT NULL, PRIMARY KEY (run_id, seq))""",
-    """CREATE TABLE IF NOT EXISTS sweep_rows (
+    """CREATE TABLE sweep_rows (
         run_id VARCHAR(100) NOT NULL REFERENCES sweeps (run_id), trial INTEGER NOT NULL, "row" INTEGER NOT NULL,
         score FLOAT, output TEXT NOT NULL, cost_usd FLOAT NOT NULL, latency_s FLOAT NOT NULL, error TEXT,
         worker VARCHAR(200) NOT NULL, PRIMARY KEY (run_id, trial, "row"))""",

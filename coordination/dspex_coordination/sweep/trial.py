@@ -59,6 +59,7 @@ class Trial:
             self._costs.append(result.cost_usd)
             self.recorded += 1
             self._left_out.discard(result.row)
+            self._reused.discard(result.row)  # evaluated all the same, by a version that took no rows over
             if self.told is None:
                 self._results[result.row] = result
 
