@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import random
 from collections import Counter
 from typing import Any
 
 import pytest
-from space_rules import no_answer, slope, sum_is_even
+from space_rules import faulty, no_answer, slope, sum_is_even
 
 from dspex_coordination.conditions import V, implies, lookup, total
 from dspex_coordination.errors import InfeasibleSpaceError, SpaceError, VariableError
@@ -200,6 +201,8 @@ def test_a_function_is_a_constraint_by_its_module_and_name() -> None:
     assert Space.from_json(space.to_json()) == pickle.loads(pickle.dumps(space)) == space
     (violation,) = space.violations({"a": 1, "b": 2})
     assert (violation.message, violation.fix) == ("1 + 2 is odd", "set b to 1")
+    with pytest.raises(SpaceError, match="space_rules:faulty failed for a=3: ZeroDivisionError"):
+        Space({"a": Int(1, 4)}, [faulty]).violations({"a": 3})
     with pytest.raises(SpaceError, match="space_rules:no_answer must return True, False or a sentence, got None"):
         Space({"a": Bool()}, [no_answer])
 
@@ -215,6 +218,37 @@ def test_a_function_is_a_constraint_by_its_module_and_name() -> None:
 def test_what_is_no_constraint_is_refused(rule: Any, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         Space({"a": Bool()}, [rule])
+
+
+def test_a_thousand_variables_are_drawn_listed_and_repaired() -> None:
+    variables: dict[str, Variable[Any]] = {f"v{i:04}": Int(0, 3, default=1) for i in range(1000)}
+    chain = [V(f"v{i:04}") <= V(f"v{i + 1:04}") + 1 for i in range(20)]
+    space = Space(variables, chain)
+    rng = random.Random(0)
+    assert space.feasible(space.sample(rng).values)
+    assert len({candidate.key for candidate in itertools.islice(space.every(4), 5)}) == 5
+    broken = {**space.default().values, "v0000": 3}
+    repaired = space.repair(broken, rng)
+    assert repaired is not None
+    assert sum(repaired.values[name] != broken[name] for name in variables) == 1
+
+
+def test_a_guarded_part_of_a_constraint_is_not_computed_where_it_cannot_be() -> None:
+    guarded = (V("d") == 0) | (V("w") / V("d") > 1) | (V("z") > 3)
+    space = Space({"d": Int(0, 3), "w": Int(0, 9), "z": Int(0, 9, default=4)}, [guarded])
+    candidates = list(space.every(100))
+    assert (
+        space.count(1000)
+        == len(candidates)
+        == sum(d == 0 or w / d > 1 or z > 3 for d in range(4) for w in range(10) for z in range(10))
+    )
+
+
+def test_variables_and_constraints_of_the_wrong_shape_are_refused() -> None:
+    with pytest.raises(SpaceError, match="constraints of a space are a list"):
+        Space({"a": Bool()}, V("a") == 1)  # type: ignore[arg-type] # the error
+    with pytest.raises(SpaceError, match="a mapping of names to variables"):
+        Space([Bool()])  # type: ignore[arg-type] # the error
 
 
 @pytest.mark.parametrize(

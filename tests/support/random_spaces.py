@@ -29,6 +29,7 @@ def _kinds(*, finite: bool) -> list[Any]:
         lambda when: Choice(["low", "mid", "high"], ordered=True, when=when),
         lambda when: Choice(["x", "y"], weights=[3.0, 1.0], when=when),
         lambda when: Float(0.0, 1.0, step=0.25, when=when),
+        lambda when: Float(0.1, 0.6, step=0.1, when=when),
     ]
     large: list[Any] = [
         lambda when: Float(-1.0, 3.0, when=when),
@@ -40,7 +41,14 @@ def _kinds(*, finite: bool) -> list[Any]:
 
 
 def _pairs(name: str, other: str) -> list[Condition]:
-    return [V(name) <= V(other), V(name) + V(other) < 4, total(V(name), V(other)) > 2]
+    guarded = (V(other) == 0) | (V(name) / V(other) <= 2)
+    return [
+        V(name) <= V(other),
+        V(name) + V(other) < 4,
+        total(V(name), V(other)) > 2,
+        V(name) + V(other) <= 0.3,
+        guarded,
+    ]
 
 
 def _atoms(known: Mapping[str, Variable[Any]]) -> st.SearchStrategy[Condition]:

@@ -16,6 +16,11 @@ def no_answer(values: Mapping[str, Any]) -> Any:
     return values.get("missing")
 
 
+def faulty(values: Mapping[str, Any]) -> bool:
+    """Fail for a value above 2."""
+    return bool(1 / max(0, 3 - values["a"]) > 0)
+
+
 def slope(height: float, width: float) -> float:
     """Return the height for each unit of width."""
     return height / width

@@ -11,6 +11,7 @@ from typing import Any
 
 from dspex_coordination.conditions import ABSENT, Expression
 from dspex_coordination.conditions.operators import ROUNDING
+from dspex_coordination.errors import SpaceError
 from dspex_coordination.space.component import Rule
 from dspex_coordination.space.network import Network
 from dspex_coordination.space.trials import EVERYWHERE, Limits
@@ -52,7 +53,10 @@ class Bounds:
     def outcomes(self, condition: Expression) -> tuple[bool, bool]:
         """Return whether a condition may still come out true, and whether false; one that is neither may do both."""
         if self._seen.keys() >= set(condition.names):
-            value = condition.value(self._seen)
+            try:
+                value = condition.value(self._seen)
+            except SpaceError:  # a part that another part guards; the whole is computed when all values are known
+                return True, True
             return value is not False, value is not True
         if condition.op in ("and", "or", "not"):
             parts = [self.outcomes(part) for part in condition.args]

@@ -31,16 +31,20 @@ class Rule:
                 return None
             return self.constraint.message or f"{condition} does not hold: {condition.text(held)}."
         assert function is not None  # noqa: S101 - a constraint is one of the two
-        answer = function({name: held[name] for name in self.names})
+        try:
+            answer = function({name: held[name] for name in self.names})
+        except Exception as error:  # the user's function: whatever it raises is its failure, told by name
+            raise space_error("A constraint cannot be checked", [self._failure(held, error)]) from error
         if answer is True:
             return None
         if answer is False or isinstance(answer, str):
             return self.constraint.message or answer or f"{self.constraint} does not hold."
-        raise space_error("A constraint cannot be checked", [_no_answer(self.constraint, self.names, answer)])
+        wrong = f"{self.constraint} must return True, False or a sentence, got {answer!r}."
+        raise space_error("A constraint cannot be checked", [Violation(self.names, wrong)])
 
-
-def _no_answer(constraint: Constraint, names: tuple[str, ...], answer: Any) -> Violation:
-    return Violation(names, f"{constraint} must return True, False or a sentence, got {answer!r}.")
+    def _failure(self, held: Mapping[str, Any], error: Exception) -> Violation:
+        values = ", ".join(f"{name}={held[name]!r}" for name in self.names)
+        return Violation(self.names, f"{self.constraint} failed for {values}: {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,13 +69,23 @@ def _size(network: Network, component: Component, limit: int) -> int | None:
 
 
 def _combined(parts: Sequence[Listing]) -> Iterator[Values]:
-    """Yield the combinations of what is feasible in each part."""
+    """Yield the combinations of what is feasible in each part; those of the last part change fastest."""
     if not parts:
         yield {}
         return
-    for first, _ in parts[0].rows():
-        for rest in _combined(parts[1:]):
-            yield first | rest
+    chosen: list[Values] = []
+    levels = [parts[0].rows()]
+    while levels:
+        del chosen[len(levels) - 1 :]
+        row = next(levels[-1], None)
+        if row is None:
+            levels.pop()
+            continue
+        chosen.append(row[0])
+        if len(levels) < len(parts):
+            levels.append(parts[len(levels)].rows())
+        else:
+            yield {name: value for values in chosen for name, value in values.items()}
 
 
 class Listing:

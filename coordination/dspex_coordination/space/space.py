@@ -34,7 +34,7 @@ class Space:
 
     def __init__(self, variables: Mapping[str, Variable[Any]], constraints: Sequence[Any] = ()) -> None:
         self._variables: Mapping[str, Variable[Any]] = MappingProxyType(_named(variables))
-        self._constraints = tuple(as_constraint(constraint) for constraint in constraints)
+        self._constraints = _listed(constraints)
         self._network = Network(self._variables, self._constraints)
         self._drawings = tuple(Drawing(self._network, part) for part in self._network.tied)
         self._default = self._checked_default()
@@ -226,7 +226,15 @@ class Space:
         return Space, (dict(self._variables), self._constraints)
 
 
-def _named(variables: Mapping[Any, Any]) -> dict[str, Variable[Any]]:
+def _listed(constraints: Any) -> tuple[Constraint, ...]:
+    if isinstance(constraints, str | Mapping) or not isinstance(constraints, Sequence):
+        raise SpaceError(f"The constraints of a space are a list, got {constraints!r}.")
+    return tuple(as_constraint(constraint) for constraint in constraints)
+
+
+def _named(variables: Any) -> dict[str, Variable[Any]]:
+    if not isinstance(variables, Mapping):
+        raise SpaceError(f"The variables of a space are a mapping of names to variables, got {variables!r}.")
     problems: list[Violation] = []
     named: dict[str, Variable[Any]] = {}
     for name, variable in variables.items():

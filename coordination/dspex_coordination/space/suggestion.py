@@ -100,18 +100,18 @@ def _contradiction(network: Network, problems: list[Violation], broken: list[tup
 
 
 def _excluding(network: Network, part: Component) -> tuple[list[Rule], bool]:
-    rules, proven = list(part.rules), _searched(network, part)
+    rules, proven = list(part.rules), _searched(network, part, DEFINITION_STEPS) is True
     for rule in part.rules:
         fewer = component(part.names, [one for one in rules if one is not rule])
-        outcome = _searched(network, fewer)
-        if outcome is not None and outcome >= (proven or False):
+        outcome = _searched(network, fewer, DEFINITION_STEPS // len(part.rules))
+        if outcome is not None and outcome >= proven:
             rules.remove(rule)
-    return rules, bool(proven)
+    return rules, proven
 
 
-def _searched(network: Network, part: Component) -> bool | None:
+def _searched(network: Network, part: Component, steps: int) -> bool | None:
     """Return None if a search finds values, else whether it is sure that there are none."""
-    search = Search(network, part, _generator(), {}, DEFINITION_STEPS)
+    search = Search(network, part, _generator(), {}, steps)
     return search.exhaustive if search.run() is None else None
 
 

@@ -55,10 +55,13 @@ def inside(variable: Variable[Any], limits: Limits) -> Limits | None:
 
 def within(variable: Variable[Any], values: Sequence[Any], limits: Limits) -> Sequence[Any]:
     """Return those of the values that are within `limits`; all of them if they are no numbers."""
-    if limits == EVERYWHERE:
+    if limits == EVERYWHERE or not isinstance(variable, Float | Int):
         return values
     found = inside(variable, limits)
-    return [] if found is None else [value for value in values if found[0] <= value <= found[1]]
+    if found is None:
+        return []
+    slack = ROUNDING * max(1.0, *(abs(end) for end in found if math.isfinite(end)))
+    return [value for value in values if found[0] - slack <= value <= found[1] + slack]
 
 
 def _between(variable: Float | Int, low: float, high: float, rng: random.Random) -> Any:
