@@ -147,7 +147,7 @@ def test_bug_commands_that_are_listed_do_not_exist() -> None:
         "timeout_s": 5.0,
         "reason": "x",
     }
-    known |= {"needs": frozenset(), "capabilities": frozenset(), "affinity": None, "payload": 1}
+    known |= {"share": 1, "needs": frozenset(), "capabilities": frozenset(), "affinity": None, "payload": 1}
     assert every.keys() <= known.keys()
     with system_of(Named, {"w1": SQL}) as system:
         for kind in sorted(commands, key=lambda kind: (kind.__doc__ or "").startswith("Control")):

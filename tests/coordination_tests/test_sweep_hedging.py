@@ -47,6 +47,9 @@ def test_the_first_answer_settles_a_unit_and_what_comes_later_is_late() -> None:
     assert flights.land(second.id) is second
     assert flights.settle(second, answered=True)
     assert flights.needed == 0
+    for _ in range(3):
+        flights.note_pace(0.1, 1)
+    assert flights.stragglers(1e6, 9) == []  # the first copy is late, but nobody waits for it
     assert flights.land(first.id) is first
     assert not flights.settle(first, answered=True)
     assert flights.land(first.id) is None

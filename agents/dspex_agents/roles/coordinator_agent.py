@@ -82,7 +82,7 @@ class CoordinatorAgent(Agent):
                 return await self._runs.result(body)
             case StartPlan():
                 run_id = self._ids.new("run") if body.run_id is None else body.run_id
-                return await self._runs.start(RunPlan(run_id, body.build, body.kwargs))
+                return await self._runs.start(RunPlan(run_id, body.build, body.kwargs, body.share))
             case DistributeTask():
                 return await self._members.distribute(body)
             case RegisterMembers():

@@ -35,13 +35,19 @@ class RunPlan:
     """Run the plan that `build(**kwargs)` makes in the process of the run's agent; answers with its result.
 
     A second message with the same `run_id` joins the run under way; the run stops when the last asker is gone, and
-    a plan with a journal goes on from there when it is asked for again. `build` and `kwargs` pickle. Raises what the
-    plan raises, RunLimitError, RunLostError, NoCapableMemberError.
+    a plan with a journal goes on from there when it is asked for again. `build` and `kwargs` pickle. Runs share their
+    members by the units that each may have in flight there: `share` times those of a run of share 1. Raises what the
+    plan raises, RunLimitError, RunLostError, NoCapableMemberError; SpecError for a share below 1.
     """
 
     run_id: str
     build: Callable[..., Plan]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    share: int = 1
+
+    def __post_init__(self) -> None:
+        if self.share < 1:
+            raise SpecError(f"The share of run {self.run_id!r} must be at least 1, got {self.share!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class StartPlan:
     build: Callable[..., Plan]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     run_id: str | None = None
+    share: int = 1
 
 
 @dataclass(frozen=True, slots=True)

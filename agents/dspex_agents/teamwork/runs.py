@@ -197,7 +197,7 @@ class Runs:
         result, reason = None, ""
         try:
             if order is not None:
-                await self._open(entry)
+                await self._open(entry, replace(self._work, room=self._work.room * order.share))
                 await self._announcer.announce("workflow_started", run_id=entry.run_id, agent=entry.agent)
             entry.is_up = True
             entry.opened.set()
@@ -224,11 +224,11 @@ class Runs:
             if not self._closing:
                 await self._conclude(entry, phase, result, reason)
 
-    async def _open(self, entry: RunEntry) -> None:
+    async def _open(self, entry: RunEntry, work: WorkSettings) -> None:
         spec = ChildSpec(
             id=entry.agent,
             start=RunAgent,
-            kwargs={"run_id": entry.run_id, "work": self._work, "bus": self._announcer.bus, "awaited": entry.awaited},
+            kwargs={"run_id": entry.run_id, "work": work, "bus": self._announcer.bus, "awaited": entry.awaited},
             restart="temporary",
             host=self._settings.host,
             capabilities=frozenset({self._mark}),

@@ -84,6 +84,7 @@ class Flights:
             flight
             for flight in self._out.values()
             if self._copies[flight.unit.id] == 1
+            and flight.unit.id not in self._settled
             and self._doubles[flight.id] < _DOUBLES
             and now - flight.started > max(hedging.floor_s, hedging.factor * pace * len(flight.unit.rows))
         ]

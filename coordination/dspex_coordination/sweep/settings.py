@@ -38,8 +38,8 @@ class SweepSettings:
     """How a sweep works; all have sound defaults.
 
     A unit of work has at most `chunk` rows, fewer near the end of the work in sight. `workers` says how many workers
-    there will be; None: it is learnt from who answers. At most `max_pending_trials` trials are open at once; None:
-    enough to keep the workers busy, but for up to 8 workers and 20 rows a trial always 4.
+    there will be; None: it is learnt from who answers. At most `max_pending_trials` trials are open at once; None: 4,
+    or more where so many `workers` would not be kept busy by them (more than 8 with 20 rows a trial).
 
     A `reproducible` sweep tells its optimizer of trials in their order and asks for trial k when all trials up to
     k - max_pending_trials are told and no later one. So the same trials are asked, scored and told whatever the
