@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dspex_agents import AgentFailedError, Clock, GetProgress, IdSource, MessageError, RandomIds, RunPlan, SystemClock
 from dspex_agents.errors import AgentSystemError
 from dspex_coordination.errors import CoordinationError
-from dspex_coordination.sweep import SweepResult, SweepStore
+from dspex_coordination.objectives import Bound, Objective
+from dspex_coordination.sweep import StopRule, SweepResult, SweepStore
 from dspex_ray.agent_system import (
     COORDINATOR,
     AgentSystem,
@@ -41,13 +42,19 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     data: Any,
     *,
     metric: str | Metric | None = None,
+    objectives: Sequence[str | Objective] = (),
+    bounds: Sequence[Bound] = (),
     optimizer: str = "auto",
     trials: int = 30,
     budget_usd: float | None = None,
+    stop: StopRule | None = None,
+    early: Sequence[Mapping[str, Any]] = (),
     validation: Any = None,
     mapping: Mapping[str, str] | None = None,
     seed: int = 0,
     resume: str | None = None,
+    fork: str | None = None,
+    reproducible: bool = True,
     store: Store | None = None,
     workers: int = 2,
     runtime: RuntimeName = "ray",
@@ -59,27 +66,43 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     """Search for better values of the program's variables on `data` and keep the best as a new version.
 
     `data` is a path, a list of dicts or a data frame; a fifth of it (at most 500 rows) is held out to choose by,
-    unless `validation` gives rows of its own; the rest is what demonstrations are taken from. `trials` bounds the
-    candidates, `budget_usd` the money. With `resume`, the run of that id goes on where it stopped.
+    unless `validation` gives rows of its own; the rest is what demonstrations are taken from.
+
+    `objectives` are measures to make large or small (`score`, `cost_usd`, `latency_s`, `reliability`, a metric's own,
+    or `Objective` objects); with several, `Optimized.pareto` holds the front. A result that breaks one of `bounds` is
+    worse than any that keeps all. `optimizer` is a name of `OPTIMIZERS`; `auto` suits it to space, data and objectives.
+
+    `trials` bounds the candidates, `budget_usd` the money, `stop` whatever else, such as `NoImprovement(10) |
+    TimeSpent(3600)`. `early` are values to try first. With `resume`, the run of that id goes on where it stopped; with
+    `fork`, a new run begins with what that one has found. The result does not depend on the number of workers unless
+    `reproducible` is False, which waits for no slow trial.
 
     Raises UsageError (nothing tunable, unknown optimizer or run, bad data), LMError when the model is out of reach, and
     InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
     """
     refuse_running_loop("optimize(...)", "await asyncio.to_thread(optimize, ...)")
     kept, clock = store or open_store(), clock or SystemClock()
-    if resume is not None:
-        require_run(resume, kept)
+    for earlier in (resume, fork):
+        if earlier is not None:
+            require_run(earlier, kept)
     run_id = resume or (ids or RandomIds()).new("run")
     request = SearchRequest(
         program=program,
         data=data,
         metric=metric,
+        objectives=objectives,
+        bounds=bounds,
         optimizer=optimizer,
         trials=trials,
         budget_usd=budget_usd,
+        stop=stop,
+        early=early,
+        fork=fork,
         validation=validation,
         mapping=mapping,
         seed=seed,
+        workers=workers,
+        reproducible=reproducible,
     )
     check_workers(workers)
     check_runtime(runtime)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dspex_agents import Clock
+from dspex_coordination.errors import OptimizerError
+from dspex_coordination.objectives import SCORE, Objective, knee, pick, within
 from dspex_coordination.sweep import SweepResult, TrialSummary
 from dspex_ray.agent_system import AgentSystem, start_agent_system
 from dspex_ray.demos import DemoPool
-from dspex_ray.errors import DspexError
+from dspex_ray.errors import DspexError, UsageError
 from dspex_ray.intervals import interval
 from dspex_ray.program import Program
 from dspex_ray.search_plan import SearchPlan
@@ -24,7 +27,9 @@ class Optimized:
     """What an optimisation found. `score` and its 95 % interval are the best candidate's on the validation rows.
 
     `baseline` is the untuned program's score on the same rows, None if it could not be scored. `history` holds every
-    trial. Agents and endpoints started from here record their calls in `store` unless told otherwise.
+    trial, `pareto` those that no other beats in all `objectives`; `stopped_by` says which budget or rule ended the
+    search, None if there was nothing left to try. Agents and endpoints started from here record their calls in `store`
+    unless told otherwise.
     """
 
     program: Program
@@ -37,6 +42,30 @@ class Optimized:
     run_id: str
     history: tuple[TrialSummary, ...] = field(repr=False)
     store: Store = field(repr=False)
+    objectives: tuple[Objective, ...] = (SCORE,)
+    pareto: tuple[TrialSummary, ...] = field(default=(), repr=False)
+    stopped_by: str | None = None
+    plan: SearchPlan | None = field(default=None, repr=False, compare=False)
+
+    def pick(self, preference: str | None = None, **limits: float) -> Program:
+        """Return the program of one result of the front.
+
+        Without arguments that at the knee; with `quality`, `balanced`, `cheap` or `fast` the one of the greatest
+        weighted gain; with limits the best score whose measures are at most these, such as `cost_per_1k=0.20` or
+        `latency_s=2`. Raises UsageError for an unknown preference or measure, or where no result keeps the limits.
+        """
+        if preference is not None and limits:
+            raise UsageError("pick() takes a preference or limits, not both.")
+        try:
+            return self.program_of(_picked(self.pareto, self.objectives, preference, limits))
+        except OptimizerError as error:
+            raise UsageError(str(error)) from error
+
+    def program_of(self, trial: TrialSummary) -> Program:
+        """Return the program of any trial of `history`, with the demonstrations it needs."""
+        if self.plan is None:
+            raise UsageError("This result was not made by optimize(), so it cannot build the program of a trial.")
+        return _built(self.plan, trial)
 
     def to_agent_system(self, **options: Any) -> AgentSystem:
         """Start the optimised program's agents; see `start_agent_system` for the options."""
@@ -57,6 +86,12 @@ class Optimized:
             "cost_usd": self.cost_usd,
             "trials": len(self.history),
             "failed_trials": sum(trial.failed is not None for trial in self.history),
+            "objectives": [one.to_json() for one in self.objectives],
+            "pareto": [
+                {"trial": trial.number, "measures": dict(trial.measures), "values": trial.candidate.to_json()}
+                for trial in self.pareto
+            ],
+            "stopped_by": self.stopped_by,
             "version": self.version.number,
             "program": self.version.program,
             "values": dict(self.program.values),
@@ -83,6 +118,8 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
         "rows": len(best.scores),
         "trials": len(result.trials),
         "status": result.status,
+        "stopped_by": result.stopped_by,
+        "left_out": len(result.isolated),
         "cost_usd": spent,
     }
     version = store.save_version(program.state(), facts, now=clock.now(), run_id=result.run_id)
@@ -97,7 +134,22 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
         run_id=result.run_id,
         history=result.trials,
         store=store,
+        objectives=plan.objectives,
+        pareto=result.front,
+        stopped_by=result.stopped_by,
+        plan=plan,
     )
+
+
+def _picked(
+    front: Sequence[TrialSummary],
+    objectives: Sequence[Objective],
+    preference: str | None,
+    limits: Mapping[str, float],
+) -> TrialSummary:
+    if limits:
+        return within(front, limits)
+    return knee(front, objectives) if preference is None else pick(front, objectives, preference)
 
 
 def _built(plan: SearchPlan, best: TrialSummary) -> Program:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dspex_coordination.errors import ResumeError, UnknownSweepError
-from dspex_coordination.optimizers import OPTIMIZERS
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.errors import CoordinationError, ResumeError, UnknownOptimizerError, UnknownSweepError
+from dspex_coordination.objectives import (
+    COST,
+    LATENCY,
+    RELIABILITY,
+    SCORE,
+    SURE_SCORE,
+    TAIL_LATENCY,
+    Bound,
+    Objective,
+)
+from dspex_coordination.optimizers import OPTIMIZERS, choose, optimizer_factory
 from dspex_coordination.optimizers.base import SearchContext
 from dspex_coordination.space import Space
-from dspex_coordination.sweep import SweepStore
+from dspex_coordination.sweep import StopRule, SweepStore, forked
 from dspex_coordination.sweep.identity import configuration, require_same
 from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, load_data
@@ -23,6 +34,7 @@ from dspex_ray.search import Search
 from dspex_ray.store import Store
 
 _MAX_VALIDATION = 500
+_READY = {one.name: one for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, RELIABILITY)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +44,19 @@ class SearchRequest:
     program: Program
     data: Any
     metric: str | Metric | None = None
+    objectives: Sequence[str | Objective] = ()
+    bounds: Sequence[Bound] = ()
     optimizer: str = "auto"
     trials: int = 30
     budget_usd: float | None = None
+    stop: StopRule | None = None
+    early: Sequence[Mapping[str, Any]] = ()
+    fork: str | None = None
     validation: Any = None
     mapping: Mapping[str, str] | None = None
     seed: int = 0
+    workers: int | None = None
+    reproducible: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +71,19 @@ class SearchPlan:
     facts: Mapping[str, Any]
     is_new: bool
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search makes large or small."""
+        return self.search.context.objectives
+
 
 def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) -> SearchPlan:
     """Check the request and split the data. Raises UsageError for whatever is wrong with it."""
     program, space = request.program, checked_space(request)
-    name = choose_optimizer(request.optimizer, has_demos=bool(space.demos))
     dataset, train, held = _data(request)
     metric = default_metric(type(program), dataset) if request.metric is None else resolve_metric(request.metric)
-    pool = DemoPool(train.examples)
-    bound = space.bind(pool.ids, pool.labels)
-    context = SearchContext(bound, request.seed, request.trials, pool.ids, pool.labels, len(train), len(held))
+    context = _context(request, space, train, held, store)
+    name = _optimizer(request.optimizer, context, None if is_new else _recorded_optimizer(run_id, store))
     described = {"model": _model_name(program), "metric": _metric_name(metric)}
     search = Search(
         run_id=run_id,
@@ -70,14 +92,45 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         context=context,
         fingerprint=json.dumps({**_identity(program, train, held), **described}),
         budget_usd=request.budget_usd,
+        stop=request.stop,
+        workers=request.workers,
+        reproducible=request.reproducible,
     )
     if not is_new:
         _require_same_search(search)
     source = {"source": dataset.source, "rows": len(dataset), "fingerprint": dataset.fingerprint}
-    facts = {"optimizer": name, **described, "seed": request.seed, "data": source}
+    facts = {
+        "optimizer": name,
+        **described,
+        "seed": request.seed,
+        "data": source,
+        "objectives": [one.to_json() for one in context.objectives],
+        "forked_from": request.fork,
+    }
     return SearchPlan(
         program=program, train=train, validation=held, metric=metric, search=search, facts=facts, is_new=is_new
     )
+
+
+def _context(request: SearchRequest, space: Space, train: Dataset, held: Dataset, store: Store) -> SearchContext:
+    pool = DemoPool(train.examples)
+    objectives = tuple(one if isinstance(one, Objective) else objective_named(one) for one in request.objectives)
+    try:
+        context = SearchContext(
+            space.bind(pool.ids, pool.labels),
+            request.seed,
+            request.trials,
+            pool.ids,
+            pool.labels,
+            len(train),
+            len(held),
+            objectives=objectives or (SCORE,),
+            bounds=tuple(request.bounds),
+            early=tuple(Candidate(request.program.with_values(values).values) for values in request.early),
+        )
+        return context if request.fork is None else forked(context, SweepStore(store.database), request.fork)
+    except CoordinationError as error:
+        raise UsageError(str(error)) from error
 
 
 def checked_space(request: SearchRequest) -> Space:
@@ -115,13 +168,31 @@ def _identity(program: Program, train: Dataset, held: Dataset) -> dict[str, Any]
     }
 
 
-def choose_optimizer(name: str, *, has_demos: bool) -> str:
-    """Return the optimizer of that name; `auto` means demonstrations where there are any to choose, else random."""
+def objective_named(name: str) -> Objective:
+    """Return the objective of a measure's name. A ready one has its own direction; others are made large.
+
+    Raises UsageError for a name that is none.
+    """
+    try:
+        return _READY.get(name) or Objective(name)
+    except CoordinationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _optimizer(name: str, context: SearchContext, recorded: str | None) -> str:
+    """Return the optimizer to use; `auto` is what a recorded run began with, else what suits the search."""
     if name == "auto":
-        return "bootstrap" if has_demos else "random"
-    if name not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", name, ["auto", *OPTIMIZERS])
+        return recorded or choose(context).name
+    try:
+        optimizer_factory(name)
+    except UnknownOptimizerError as error:
+        raise UnknownNameError("optimizer", name, OPTIMIZERS) from error
     return name
+
+
+def _recorded_optimizer(run_id: str, store: Store) -> str | None:
+    recorded: str | None = SweepStore(store.database).load(run_id).config.get("optimizer")
+    return recorded
 
 
 def require_run(run_id: str, store: Store) -> None:

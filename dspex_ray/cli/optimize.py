@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
+from dspex_coordination.optimizers import OPTIMIZERS
+from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
@@ -19,14 +22,29 @@ def optimize(
     program: ProgramPath,
     data: Annotated[str, typer.Option(help="Labelled rows: a .csv, .jsonl, .json or .parquet file.")],
     trials: Annotated[int, typer.Option(help="The most candidates to try, the untuned program included.")] = 30,
-    optimizer: Annotated[str, typer.Option(help="auto, bootstrap or random.")] = "auto",
+    optimizer: Annotated[
+        str, typer.Option(help=f"{', '.join(sorted(OPTIMIZERS))}, or one within another: racing:genetic.")
+    ] = "auto",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="A measure to make large or small: score, cost_usd, latency_s, ...; give it several times."),
+    ] = None,
     metric: Metric = None,
     validation: Annotated[str | None, typer.Option(help="Rows to choose by; default: a part of --data.")] = None,
     map_: Mapping = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     budget_usd: Annotated[float | None, typer.Option(help="Ask for no more candidates once this is spent.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Ask for no more candidates after so long.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Ask for no more candidates after so many model calls.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop when so many candidates in a row have brought nothing better.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Task agents, each in a process of its own.")] = 2,
     resume: Annotated[str | None, typer.Option(help="Go on with the interrupted run of this id.")] = None,
+    fork: Annotated[str | None, typer.Option(help="Begin a new run with what the run of this id has found.")] = None,
+    any_order: Annotated[
+        bool, typer.Option("--any-order", help="Wait for no slow candidate; the result then depends on timing.")
+    ] = False,
     runtime: Annotated[str, typer.Option(help="ray, or in-process for a debugger.")] = "ray",
     lm: Model = None,
     address: Address = None,
@@ -44,6 +62,10 @@ def optimize(
     options: dict[str, Any] = {
         "metric": metric,
         "optimizer": optimizer,
+        "objectives": objective or (),
+        "stop": _stop_rule(minutes, calls, patience),
+        "fork": fork,
+        "reproducible": not any_order,
         "trials": trials,
         "budget_usd": budget_usd,
         "validation": validation,
@@ -63,6 +85,17 @@ def optimize(
     _show(result, program)
 
 
+def _stop_rule(minutes: float | None, calls: int | None, patience: int | None) -> StopRule | None:
+    rules: list[StopRule] = []
+    if minutes is not None:
+        rules.append(TimeSpent(minutes * 60))
+    if calls is not None:
+        rules.append(CallsSpent(calls))
+    if patience is not None:
+        rules.append(NoImprovement(patience))
+    return any_of(*rules) if rules else None
+
+
 def _show(result: Optimized, path: str) -> None:
     out.print(
         f"[bold]{percent(result.baseline)} -> {percent(result.score)}[/] (95 % interval {percent(result.low)} to "
@@ -70,6 +103,17 @@ def _show(result: Optimized, path: str) -> None:
     )
     for name, value in result.program.values.items():
         out.print(f"  {name} = {value}", markup=False)
+    if result.stopped_by:
+        out.print(f"Stopped by {result.stopped_by}.", markup=False)
+    if len(result.objectives) > 1:
+        _show_front(result)
     out.print(f"Kept as version {result.version.number} of {path} (run {result.run_id}).", markup=False)
     if result.baseline is not None and result.score <= result.baseline:
         err.print("No candidate was better than the untuned program.", style="yellow")
+
+
+def _show_front(result: Optimized) -> None:
+    table = Table("trial", *(one.name for one in result.objectives), title="No candidate beats these in all objectives")
+    for trial in result.pareto:
+        table.add_row(str(trial.number), *(f"{trial.measures[one.name]:.4g}" for one in result.objectives))
+    out.print(table)

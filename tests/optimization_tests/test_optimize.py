@@ -72,6 +72,7 @@ class TestSearching:
 
     def test_its_figures_are_json_without_the_trials(self, shop: Shop, store: Store) -> None:
         found = optimized(shop, store, trials=2)
+        (best,) = found.pareto
         assert found.to_json() == {
             "run_id": found.run_id,
             "score": found.score,
@@ -81,6 +82,11 @@ class TestSearching:
             "cost_usd": 0.0,
             "trials": 2,
             "failed_trials": 0,
+            "objectives": [{"name": "score", "direction": "maximize", "weight": 1.0}],
+            "pareto": [
+                {"trial": best.number, "measures": dict(best.measures), "values": best.candidate.to_json()},
+            ],
+            "stopped_by": None,
             "version": 1,
             "program": "dspex_ray.demo.program:ShopRoute",
             "values": found.program.values,
