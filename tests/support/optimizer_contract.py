@@ -138,19 +138,19 @@ class OptimizerContract:
         """Nothing outside the space, nothing twice, and no more than was allowed."""
         context, looked = course.context, dict[str, set[int]]()
         bound = context.space.bind(context.train_ids, context.train_labels)
-        spent = 0
+        spent = last = 0
         for ask in course.asks:
             assert bound.validate(ask.candidate.values) == ask.candidate
             if ask.split == "train":
-                spent += context.validation_rows
+                spent += context.validation_rows if not self.looks_again else context.train_rows
                 continue
             rows = set(range(context.validation_rows) if ask.rows is None else ask.rows)
             before = looked.setdefault(ask.candidate.key, set())
             assert self.looks_again or not before, f"{ask.candidate!r} was asked twice"
             assert before < rows, f"{ask.candidate!r} was asked for {sorted(rows)} after {sorted(before)}"
-            spent += len(rows - before)
+            spent, last = spent + len(rows - before), len(rows - before)
             looked[ask.candidate.key] = rows
-        assert spent <= context.max_trials * context.validation_rows
+        assert spent - last < context.max_trials * context.validation_rows
         if not self.looks_again:
             assert len(course.asks) <= context.max_trials
 
@@ -222,6 +222,12 @@ class OptimizerContract:
         one, other = (self.course(context, workers=3, order=5).run() for _ in range(2))
         assert one.asks == other.asks
         assert one.optimizer.state_dict() == other.optimizer.state_dict()
+
+    def test_a_search_of_more_trials_begins_the_same(self, space: Space) -> None:
+        context = context_of(space, trials=self.trials)
+        short = self.course(context, order=3).run()
+        long = self.course(replace(context, max_trials=2 * self.trials), order=3).run()
+        assert long.asks[: len(short.asks)] == short.asks
 
     @pytest.mark.parametrize("stop", [0, 1, 2, 5, 9])
     def test_a_state_that_went_through_json_goes_on_the_same(self, space: Space, stop: int) -> None:

@@ -7,9 +7,9 @@ evolution (Storn and Price 1997): it narrows as the search closes in. The elite 
 
 from __future__ import annotations
 
+import math
 import random
-import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -118,5 +118,10 @@ class Genetic(SearchOptimizer):
             variable = self.space.variables[name]
             if variable.scale in ("real", "ordinal") and len(self._pool.entries) > 1:
                 units = [variable.unit(entry.candidate.values[name]) for entry in self._pool.entries]
-                spreads[name] = min(_MOST_STEP, max(_LEAST_STEP, statistics.pstdev(units)))
+                spreads[name] = min(_MOST_STEP, max(_LEAST_STEP, _deviation(units)))
         return spreads
+
+
+def _deviation(units: Sequence[float]) -> float:
+    mean = math.fsum(units) / len(units)
+    return math.sqrt(math.fsum((unit - mean) ** 2 for unit in units) / len(units))

@@ -24,7 +24,7 @@ class Halving(RowSearch):
     """Look at many candidates on few rows, at the best 1 / `eta` of them on `eta` times as many, and so on.
 
     There are at most four rungs; the last one is all rows. Whoever is among the best of its rung so far is promoted at
-    once, so no worker waits for a rung to fill. At the end, what is left is spent on the best that are not finished.
+    once, so no worker waits for a rung to fill. When no new candidate is left, all that remain are promoted.
     """
 
     kind = "halving"
@@ -64,26 +64,17 @@ class Halving(RowSearch):
             self._proposer.settle(told)
 
     def propose(self, number: int) -> Ask | None:  # noqa: ARG002 - rungs decide, not numbers
-        """Return the highest promotion there is, or else a new candidate, or at the end the best that is unfinished."""
-        promotion = self._promotion(only_best=True)
-        if promotion is None and self._has_room():
-            promotion = self.newcomer()
-        return promotion or self._promotion(only_best=False)
+        """Return the highest promotion there is, or else a new candidate, or without any the best that is left."""
+        return self._promotion(self._eta) or self.newcomer() or self._promotion(1)
 
-    def _has_room(self) -> bool:
-        """Whether a newcomer would leave enough for one last promotion to all rows."""
-        last = self._sizes[-1] - (self._sizes[-2] if len(self._sizes) > 1 else 0)
-        return self.remaining >= self.least_rows() + last or not any(self._rungs[:-1])
-
-    def _promotion(self, *, only_best: bool) -> Ask | None:
+    def _promotion(self, eta: int) -> Ask | None:
+        """Return the next look at one of the best 1 / `eta` of a rung, of the highest rung that has any left."""
         for level in range(len(self._rungs) - 2, -1, -1):
             rung, size = self._rungs[level], self._sizes[level]
-            for _, _, number in rung[: len(rung) // self._eta if only_best else len(rung)]:
+            for _, _, number in rung[: len(rung) // eta]:
                 candidate = self.book.asks[number].candidate
                 if self.book.looks[candidate.key] == size:
-                    ask = self.look(candidate, self._sizes[level + 1])
-                    if self.book.cost(ask) <= self.remaining:
-                        return ask
+                    return self.look(candidate, self._sizes[level + 1])
         return None
 
     def _asked_rows(self, number: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
@@ -33,7 +33,7 @@ class Runner:
 
 
 class Racing(RowSearch):
-    """Keep up to `width` candidates in the race, a block of rows at a time, the one with the fewest rows first.
+    """Keep up to `width` candidates in the race, a block of rows at a time, the one that is furthest ahead first.
 
     A candidate is dropped when a rival is better on the rows both have seen, with an error of at most `alpha` over all
     its looks, or when it could not reach the best one even with a perfect score on all rows it has not seen (for scores
@@ -51,7 +51,7 @@ class Racing(RowSearch):
         inner: Make | None = None,
         width: int = 4,
         block: int | None = None,
-        alpha: float = 0.05,
+        alpha: float = 0.2,
     ) -> None:
         super().__init__(seed=seed, max_trials=max_trials, inner=inner)
         if width < 1 or (block is not None and block < 1) or not 0 < alpha < 1:
@@ -102,24 +102,22 @@ class Racing(RowSearch):
                 self._leave(one.latest)
 
     def propose(self, number: int) -> Ask | None:  # noqa: ARG002 - the race decides, not numbers
-        """Return a new candidate while there is room in the race, or else the next block of one in it."""
+        """Return a new candidate while there is room in the race, or else the next block of the best one in it."""
         out = {ask.candidate.key for ask in self.book.pending.values() if ask.split == "validation"}
-        waiting = [key for key in self._field if key not in out]
-        running = len(waiting) + len(out)
-        if (running < self._width or not waiting) and self._can_finish(waiting, out):
+        waiting = [runner for key, runner in self._field.items() if key not in out]
+        if len(waiting) + len(out) < self._width or not waiting:
             newcomer = self.newcomer()
             if newcomer is not None:
                 return newcomer
-        for key in sorted(waiting, key=lambda key: (self.book.looks[key], self._field[key].latest.number)):
-            ask = self.look(self._field[key].candidate, self.book.looks[key] + self._block)
-            if self.book.cost(ask) <= self.remaining:
-                return ask
-        return None
+        if not waiting:
+            return None
+        first = max(waiting, key=lambda runner: (self._lead(runner), -runner.latest.number))
+        return self.look(first.candidate, self.book.looks[first.candidate.key] + self._block)
 
-    def _can_finish(self, waiting: Sequence[str], out: set[str]) -> bool:
-        """Whether all in the race could see all rows if one more joined."""
-        needed = sum(self.context.validation_rows - self.book.looks[key] for key in {*waiting, *out})
-        return self.remaining >= needed + self._block or not needed
+    def _lead(self, runner: Runner) -> float:
+        """Return by how much a runner is ahead of the best finished one on the rows that it has seen."""
+        others = {} if self._winner is None else self._winner.gains
+        return statistics.fmean(gain - others.get(row, 0.0) for row, gain in runner.gains.items())
 
     def _asked_all(self, told: Told) -> bool:
         return self.book.looks[told.candidate.key] >= self.context.validation_rows

@@ -18,8 +18,9 @@ from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 class RowSearch(SearchOptimizer):
     """A search over candidates of an inner optimizer, random search unless given, that spends rows and not trials.
 
-    Its budget is `max_trials` times the rows of the validation split; a look at a candidate costs the rows it adds. So
-    there are more trials than `max_trials`, most of them on few rows. All candidates are looked at on the same rows
+    It ends when it has asked for `max_trials` times the rows of the validation split; a look at a candidate counts the
+    rows it adds. So there are more trials than `max_trials`, most of them on few rows. What it asks does not depend on
+    `max_trials`. All candidates are looked at on the same rows
     first: those of one seeded order. Raises OptimizerError from `start` for several objectives.
     """
 
@@ -62,20 +63,13 @@ class RowSearch(SearchOptimizer):
         """Restore the inner optimizer."""
         self._proposer.load_state_dict(extra)
 
-    @property
-    def remaining(self) -> int:
-        """How many rows are left to pay for."""
-        return self.context.max_trials * self.context.validation_rows - self.book.rows_asked
-
     def look(self, candidate: Candidate, count: int) -> Ask:
         """Return an ask for a candidate on the first `count` rows of the order."""
         whole = count >= self.context.validation_rows
         return Ask(candidate, rows=None if whole else tuple(sorted(self._order[:count])))
 
     def newcomer(self) -> Ask | None:
-        """Return the first look at a new candidate, or None if there is none now or too little is left to pay for."""
-        if self.remaining < self.least_rows():
-            return None
+        """Return the first look at a new candidate, or None if there is none now."""
         ask = self._proposer.next()
         if ask is None or ask.split == "train":
             return ask
