@@ -186,13 +186,7 @@ def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
 
 
 def _recorded(row: Any) -> RecordedRow:
-    result = RowResult.recorded(
-        row.row,
-        row.score,
-        json.loads(row.output),
-        row.cost_usd,
-        row.latency_s,
-        row.error,
-        {} if row.measures is None else json.loads(row.measures),
-    )
-    return RecordedRow(row.trial, result, row.worker)
+    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures = row
+    measured = {} if measures is None else json.loads(measures)
+    result = RowResult.recorded(number, score, json.loads(output), cost_usd, latency_s, error, measured)
+    return RecordedRow(trial, result, worker)
