@@ -1,0 +1,119 @@
+"""What a surrogate is fitted to: results as numbers of about unit scale, larger is better, with what is known of noise.
+
+Gains are bent by a power transform, so that a few terrible results do not squeeze all good ones together, as in HEBO
+(Cowen-Rivers et al., JAIR 2022). Several objectives become one by the augmented Chebyshev function with weights drawn
+anew for every trial, as in ParEGO (Knowles, IEEE TEC 2006).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dspex_coordination.beacon.kernel import Floats
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.objectives import Bound, Objective
+from dspex_coordination.objectives.comparison import gains
+from dspex_coordination.optimizers.base import SearchContext, Told
+
+_POWERS = np.linspace(-2.0, 4.0, 61)
+_AUGMENTATION = 0.05
+_FARTHEST = 3.0  # how many deviations from its limit a measure counts at most
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A scored candidate: its row of the encoding, gains, room to each bound, scored rows and their variance."""
+
+    candidate: Candidate
+    row: Floats
+    gains: tuple[float, ...]
+    room: tuple[float, ...]
+    seen: int
+    variance: float
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it kept all bounds."""
+        return min(self.room, default=0.0) >= 0.0
+
+
+def outcome_of(told: Told, row: Floats, context: SearchContext) -> Outcome:
+    """Return what a scored trial says."""
+    known = [score for score in told.scores if score is not None]
+    room = tuple(_room(bound, told.measures[bound.name]) for bound in context.bounds)
+    variance = float(np.var(known))
+    return Outcome(told.candidate, row, gains(told.measures, context.objectives), room, len(known), variance)
+
+
+def single(outcomes: Sequence[Outcome], objectives: Sequence[Objective], rng: random.Random) -> Floats:
+    """Return the gain of each outcome; of several objectives a random scalarisation."""
+    table = np.array([outcome.gains for outcome in outcomes])
+    if len(objectives) == 1:
+        return table[:, 0]
+    weights = np.array([rng.expovariate(1.0) * objective.weight for objective in objectives])
+    span = np.ptp(table, axis=0)
+    shares = (table - table.min(axis=0)) / np.where(span > 0, span, 1.0) * (weights / weights.sum())
+    result: Floats = shares.min(axis=1) + _AUGMENTATION * shares.sum(axis=1)
+    return result
+
+
+def standardized(values: Floats) -> Floats:
+    """Return the values with mean 0 and deviation 1, or zeros if they are all alike."""
+    spread = float(values.std())
+    if spread <= 1e-12 * float(np.abs(values).max(initial=0.0)):
+        return np.zeros_like(values)
+    result: Floats = (values - values.mean()) / spread
+    return result
+
+
+def bent(values: Floats) -> Floats:
+    """Return the values after the power transform of greatest likelihood (Yeo and Johnson 2000), standardized."""
+    plain = standardized(values)
+    candidates = _yeo_johnson(plain)
+    likelihood = -0.5 * len(plain) * np.log(np.maximum(candidates.var(axis=1), 1e-300))
+    likelihood += (_POWERS - 1.0) * float((np.sign(plain) * np.log1p(np.abs(plain))).sum())
+    return standardized(candidates[int(np.argmax(likelihood))])
+
+
+def sampling_variance(outcomes: Sequence[Outcome], rows: int, gains_: Floats) -> Floats:
+    """Return how uncertain each outcome is because it saw only some of `rows` rows, in units of standardized gains.
+
+    It is the variance of a mean of rows drawn without replacement, with the variance between rows pooled over all
+    outcomes; on all rows there is none. `gains_` are those of the outcomes before they were standardized.
+    """
+    scale = float(gains_.var())
+    several = [outcome.variance for outcome in outcomes if outcome.seen > 1]
+    if not several or scale <= 0.0:
+        return np.zeros(len(outcomes))
+    missing = np.array([1.0 / max(1, outcome.seen) - 1.0 / rows for outcome in outcomes])
+    result: Floats = float(np.mean(several)) / scale * np.maximum(0.0, missing)
+    return result
+
+
+def room_of(outcomes: Sequence[Outcome], bound: int) -> Floats:
+    """Return how far each outcome keeps that bound, negative if it does not, in deviations."""
+    room = np.array([outcome.room[bound] for outcome in outcomes])
+    return np.clip(room / (float(room.std()) or 1.0), -_FARTHEST, _FARTHEST)
+
+
+def _room(bound: Bound, value: float) -> float:
+    low = np.inf if bound.at_least is None else value - bound.at_least
+    high = np.inf if bound.at_most is None else bound.at_most - value
+    return float(min(low, high))
+
+
+def _yeo_johnson(values: Floats) -> Floats:
+    """Return a row of transformed values for each of the powers."""
+    above, below = np.log1p(np.maximum(values, 0.0)), np.log1p(np.maximum(-values, 0.0))
+    return _power(above, _POWERS) - _power(below, 2.0 - _POWERS)
+
+
+def _power(logs: Floats, powers: Floats) -> Floats:
+    flat = np.abs(powers) < 1e-9  # noqa: PLR2004 - the power 0 is the logarithm
+    exponents = np.where(flat, 1.0, powers)[:, None]
+    result: Floats = np.where(flat[:, None], logs, np.expm1(exponents * logs) / exponents)
+    return result

@@ -1,0 +1,154 @@
+"""Where in a space the acquisition is greatest."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize  # type: ignore[import-untyped] # scipy comes without types
+
+from dspex_coordination.beacon.acquisition import Acquisition
+from dspex_coordination.beacon.encoding import Block, Encoding, Values
+from dspex_coordination.beacon.kernel import Floats
+from dspex_coordination.candidate import Candidate
+from dspex_coordination.space import Space
+
+_POOL = 500  # rows anywhere at which the acquisition is looked up first, and as many near the leaders
+_BASES = 24  # candidates drawn anywhere, and as many changed leaders, where not all variables can move by themselves
+_FAR_STARTS = 2
+_ITERATIONS = 30  # of one climb along the axes
+_ROUNDS = 3  # of climbs along the axes and moves of one listed value, by turns
+_TRIED = 32  # values of one variable that are looked up at most
+_STEPS = (1e-3, 0.3)  # of moves near a leader, as parts of an axis
+_CHANCE = 0.3  # that a move changes a variable, at least
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A row with the values it was made of and the variables that may differ from them without breaking a rule."""
+
+    row: Floats
+    values: Values
+    moved: tuple[Block, ...]
+
+
+class Proposals:
+    """Looks for the candidates of a space that promise most: at many places, then uphill from the best of them."""
+
+    def __init__(self, space: Space, encoding: Encoding, acquisition: Acquisition, rng: random.Random) -> None:
+        self._space, self._encoding, self._acquisition, self._rng = space, encoding, acquisition, rng
+        self._numbers = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
+
+    def ranked(self, leaders: Sequence[Candidate]) -> list[Candidate]:
+        """Return feasible candidates, the most promising first; `leaders` are the best known ones, the best first."""
+        near = [self._spot(leader.values) for leader in leaders]
+        starts = [near[0], *self._best(self._anywhere(near[0]), _FAR_STARTS), *self._best(self._around(near), 1)]
+        climbed = [self._climbed(start) for start in starts]
+        if self._encoding.bound:
+            refined = self._best([*climbed, *self._changed(climbed)], 1)
+            climbed += [self._climbed(spot) for spot in refined]
+        worth = self._acquisition.values(np.array([spot.row for spot in climbed]))
+        decoded = [self._decoded(climbed[int(index)]) for index in np.argsort(-worth, kind="stable")]
+        return [candidate for candidate in decoded if candidate is not None]
+
+    def _spot(self, values: Values) -> _Spot:
+        return _Spot(self._encoding.encode([values])[0], values, self._encoding.movable(values))
+
+    def _decoded(self, spot: _Spot) -> Candidate | None:
+        return self._space.repair(self._encoding.decode(spot.row, spot.values, spot.moved), self._rng)
+
+    def _best(self, spots: Sequence[_Spot], count: int) -> list[_Spot]:
+        worth = self._acquisition.values(np.array([spot.row for spot in spots]))
+        return [spots[int(index)] for index in np.argsort(-worth, kind="stable")[:count]]
+
+    def _anywhere(self, one: _Spot) -> list[_Spot]:
+        """Return spots all over the space."""
+        if self._encoding.box:
+            return self._shaken(one, _POOL, None)
+        drawn = [self._spot(self._space.sample(self._rng).values) for _ in range(_BASES)]
+        return [*drawn, *(spot for base in drawn for spot in self._shaken(base, _POOL // _BASES, None))]
+
+    def _around(self, leaders: Sequence[_Spot]) -> list[_Spot]:
+        """Return spots near the leaders."""
+        bases = list(leaders)
+        if self._encoding.bound:
+            bases += self._changed(leaders)
+        moved = [spot for base in bases for spot in self._shaken(base, _POOL // len(bases), _STEPS)]
+        return [*bases[len(leaders) :], *moved]
+
+    def _changed(self, spots: Sequence[_Spot]) -> list[_Spot]:
+        """Return spots with other values of a variable that cannot be moved by itself."""
+        found: list[_Spot] = []
+        for number in range(_BASES):
+            spot = spots[number % len(spots)]
+            values = self._encoding.decode(spot.row, spot.values, spot.moved)
+            name = self._rng.choice(self._encoding.bound)
+            values[name] = self._space.variables[name].mutate(values[name], self._rng, self._rng.uniform(0.02, 0.5))
+            candidate = self._space.repair(values, self._rng)
+            if candidate is not None:
+                found.append(self._spot(candidate.values))
+        return found
+
+    def _shaken(self, base: _Spot, count: int, steps: tuple[float, float] | None) -> list[_Spot]:
+        """Return spots with other values of what can be moved: all of them drawn anew, or some moved by a step."""
+        rows, numbers = np.repeat(base.row[None], count, axis=0), self._numbers
+        if steps is not None:
+            size = np.exp(numbers.uniform(math.log(steps[0]), math.log(steps[1]), size=count))
+        chance = 1.0 if steps is None else max(_CHANCE, 1.5 / max(len(base.moved), 1))
+        for block in base.moved:
+            chosen = numbers.random(count) < chance
+            if block.options is not None and block.points is not None:
+                drawn = block.points[numbers.integers(len(block.points), size=count)]
+                rows[chosen, block.columns] = drawn[chosen]
+                continue
+            column = rows[:, block.start]
+            place = numbers.random(count) if steps is None else column + size * numbers.standard_normal(count)
+            rows[:, block.start] = np.where(chosen, place, column)
+            block.snap(rows)
+        return [_Spot(row, base.values, base.moved) for row in rows]
+
+    def _climbed(self, spot: _Spot) -> _Spot:
+        """Go uphill along the continuous axes and among the listed values, by turns."""
+        row = spot.row.copy()
+        axes = np.array([block.start for block in spot.moved if block.points is None], dtype=np.int64)
+        listed = [block for block in spot.moved if block.points is not None]
+        for _ in range(_ROUNDS):
+            if len(axes):
+                row = self._uphill(row, axes)
+            if not listed:
+                break
+            rows = np.concatenate([row[None], *(self._replaced(row, block) for block in listed)])
+            best = int(np.argmax(self._acquisition.values(rows)))
+            if best == 0:
+                break
+            row = rows[best]
+        return _Spot(row, spot.values, spot.moved)
+
+    def _replaced(self, row: Floats, block: Block) -> Floats:
+        """Return the row with other values of a listed variable, the nearest ones if there are many."""
+        points = block.points if block.points is not None else np.zeros((0, 1))
+        if len(points) > _TRIED:
+            far = np.abs(points - row[block.columns]).sum(axis=1)
+            points = points[np.argsort(far, kind="stable")[:_TRIED]]
+        rows = np.repeat(row[None], len(points), axis=0)
+        rows[:, block.columns] = points
+        return rows
+
+    def _uphill(self, row: Floats, axes: Any) -> Floats:
+        moved = row.copy()
+
+        def descent(place: Floats) -> tuple[float, Floats]:
+            moved[axes] = place
+            value, slope = self._acquisition.slope(moved)
+            return -value, -slope[axes]
+
+        limits = [(0.0, 1.0)] * len(axes)
+        options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS}
+        found: Any = minimize(descent, row[axes], jac=True, method="L-BFGS-B", bounds=limits, options=options)
+        result = row.copy()
+        result[axes] = np.clip(found.x, 0.0, 1.0)
+        return result
