@@ -56,6 +56,7 @@ def test_an_unknown_run_is_refused_with_near_matches(dspex: Run, folder: Path, w
         ("show run-1 --trial 77", "Unknown trial of run-1 '77'."),
         ("compare run-1", "A comparison needs two different runs or more, got run-1."),
         ("compare run-1 run-1", "A comparison needs two different runs or more, got run-1, run-1."),
+        ("compare run-1 run-2 --reach nan", "--reach must be a finite number, got nan."),
         ("compare run-1 run-2 --measure scor", "Unknown measure 'scor'. Did you mean 'score'"),
         ("plot run-1 --out plot.pdf", "give one that ends in .html or .png"),
         ("plot run-1 --out plot", "Cannot tell the kind of file from 'plot'"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sweep_runs import drive, fill, sweep_of
 
 from dspex_agents.clock import ManualClock
 from dspex_agents.database import Database
 from dspex_coordination import SweepStore
+from dspex_ray.cli.sweeps.watch import _follow
 
 Run = Callable[..., Any]
 STORE = ("--store", "runs.db")
@@ -172,6 +176,16 @@ def test_watch_follows_a_run_to_its_end_with_a_line_for_each_change(dspex: Run, 
     assert len(set(lines)) == len(lines)
 
 
+def test_on_a_terminal_the_last_look_stands(dspex: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(folder / "runs.db", trials=3)
+    screen = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr(sys.modules[_follow.__module__], "out", screen)
+    assert dspex("sweeps", "watch", "run-1", *STORE).code == 0
+    written = screen.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    assert "finished" in written
+    assert "3/3" in written
+
+
 def test_watch_as_json_is_silent_until_the_end(dspex: Run, folder: Path) -> None:
     fill(folder / "runs.db", trials=3)
     said = dspex("sweeps", "watch", "run-1", *STORE, "--json")
@@ -183,15 +197,15 @@ def test_ctrl_c_ends_the_watching_and_leaves_the_run_alone(
 ) -> None:
     fill(folder / "runs.db", units=3)
     looks: list[str] = []
-    trials = SweepStore.trials
+    load = SweepStore.load
 
     def looked(store: SweepStore, run_id: str) -> Any:
         looks.append(run_id)
         if len(looks) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return trials(store, run_id)
+        return load(store, run_id)
 
-    monkeypatch.setattr(SweepStore, "trials", looked)
+    monkeypatch.setattr(SweepStore, "load", looked)
     before = signal.getsignal(signal.SIGINT)
     said = dspex("sweeps", "watch", "run-1", "--interval", "0.1", *STORE)
     assert (said.code, said.err, len(looks)) == (0, "", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,8 @@ def compare(
     chosen = list(dict.fromkeys(runs))
     if len(chosen) < 2:  # noqa: PLR2004 - a comparison
         raise UsageError(f"A comparison needs two different runs or more, got {', '.join(runs)}.")
+    if reach is not None and not math.isfinite(reach):
+        raise UsageError(f"--reach must be a finite number, got {reach}.")
     kept = opened(store)
     seen = [look(kept, run) for run in chosen]
     for one in seen:
@@ -69,7 +72,7 @@ def _row(seen: Look, stand: Standing, scores: list[float | None]) -> dict[str, A
         "optimizer": seen.record.config["optimizer"],
         "best": stand.last.best,
         "best_trial": stand.best.number,
-        "score": stand.best.measures["score"],
+        "score": stand.best.measures.get("score"),
         "score_low": low,
         "score_high": high,
         "trials": seen.record.trials,

@@ -12,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from dspex_agents.clock import SystemClock
-from dspex_coordination.sweep import SweepStore
+from dspex_coordination.analysis import SearchRun
+from dspex_coordination.sweep import SweepRecord, SweepStore
 from dspex_ray.cli.agents.waiting import ended_by_signal
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import err, out, print_json
 from dspex_ray.cli.sweeps.figures import figure, money, plural, span
 from dspex_ray.cli.sweeps.listing import coloured
 from dspex_ray.cli.sweeps.options import RunId
-from dspex_ray.cli.sweeps.reading import ENDED, STALE, look, opened, recorded, resume_hint, shown_status
+from dspex_ray.cli.sweeps.reading import ENDED, STALE, Look, look_at, opened, recorded, resume_hint, shown_status
 
 
 def watch(
@@ -50,28 +51,30 @@ Show = Callable[[Callable[[], dict[str, Any] | None]], None]
 def _follow(kept: SweepStore, run: str, ended: threading.Event, interval: float, show: Show) -> dict[str, Any]:
     """Look again and again, and return the last look."""
     looks: list[dict[str, Any]] = []
+    seen: Look | None = None
 
     def following() -> dict[str, Any] | None:
         """Return what is to be shown next, None at the end."""
         if looks and (looks[-1]["status"] in (*ENDED, STALE) or ended.wait(interval)):
             return None
-        looks[:] = [state(kept, run, SystemClock().now())]
+        nonlocal seen
+        record = recorded(kept, run)
+        if seen is None or seen.record.trials != record.trials:  # reading all trials again and again costs something
+            seen = look_at(kept, record)
+        looks[:] = [_state(record, seen.run, SystemClock().now())]
         return looks[-1]
 
     show(following)
     return looks[-1]
 
 
-def state(kept: SweepStore, run_id: str, now: float) -> dict[str, Any]:
-    """Return where a run stands."""
-    seen = look(kept, run_id)
-    record, measure, best = seen.record, seen.run.objectives[0].name, seen.run.best
+def _state(record: SweepRecord, run: SearchRun, now: float) -> dict[str, Any]:
+    measure, best = run.objectives[0].name, run.best
     return {
         "run_id": record.run_id,
         "status": shown_status(record, now),
         "note": record.note,
         "trials_done": record.trials,
-        "trials_open": len(seen.trials) - record.trials,
         "trials_total": record.config["max_trials"],
         "rows": record.rows,
         "measure": measure,
@@ -116,8 +119,7 @@ def _line(now: dict[str, Any]) -> str:
 def _table(now: dict[str, Any]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text(now["run_id"], style="bold"), coloured(now["status"]), Text(now["note"] or ""))
-    grid.add_row("trials", f"{now['trials_done']}/{now['trials_total']}", f"{now['trials_open']} open")
-    grid.add_row("rows", f"{now['rows']:,}")
+    grid.add_row("trials", f"{now['trials_done']}/{now['trials_total']}", plural(now["rows"], "row"))
     grid.add_row(Text(now["measure"]), _best(now))
     grid.add_row("cost", money(now["cost_usd"]), f"{span(now['active_s'])} of work")
     return grid
