@@ -71,4 +71,5 @@ def log_improvement(z: Floats) -> Floats:
     far = np.clip(z, _VERY_FAR, -1.0)
     ratio = -far * erfcx(-far / math.sqrt(2.0)) * math.sqrt(math.pi / 2.0)  # below 1, towards 1 for small z
     tail = -0.5 * z * z - _LOG_ROOT_2PI + np.log(np.maximum(1.0 - ratio, 1.0 / (2.0 + np.maximum(z * z, 1.0))))
-    return np.where(z > -1.0, plain, tail)
+    result: Floats = np.where(z > -1.0, plain, tail)
+    return result

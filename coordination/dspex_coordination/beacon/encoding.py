@@ -98,7 +98,9 @@ class Encoding:
         if variable.scale == "nominal":
             options = tuple(variable.grid(known or 1))
             self._places[name] = {canonical_json(option): place for place, option in enumerate(options)}
-            points = np.arange(len(options))[:, None] * 1.0 if len(options) < 3 else np.eye(len(options)) * _HALF  # noqa: PLR2004
+            points: Floats = np.eye(len(options), dtype=np.float64) * _HALF
+            if len(options) <= 2:  # noqa: PLR2004 - one column tells two options apart
+                points = np.array([[0.0], [1.0]])[: len(options)]
             self._blocks.append(Block(name, start, start + points.shape[1], points, options))
             return [(int(i == 0), 0.0, float(mean)) for i, mean in enumerate(points.mean(axis=0))]
         listed = known is not None and known <= _LISTED

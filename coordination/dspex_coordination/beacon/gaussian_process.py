@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack  # type: ignore[import-untyped] # scipy comes without types
+from scipy.linalg import get_lapack_funcs  # type: ignore[import-untyped] # scipy comes without types
 from scipy.optimize import minimize  # type: ignore[import-untyped] # scipy comes without types
 
 from dspex_coordination.beacon.encoding import Encoding
 from dspex_coordination.beacon.kernel import Covariance, Floats, squared
 
+_ROOT, _INVERT, _INVERT_ROOT = get_lapack_funcs(("potrf", "potri", "trtri"), dtype=np.float64)
 _ROOT5 = math.sqrt(5.0)
 _LENGTH, _MATERN, _TREND, _NOISE = (-1.0, 1.2), (0.0, 1.0), (-2.0, 2.0), (-9.0, 2.0)  # mean and deviation of a prior
 _BOUNDS = ((-4.6, 4.6), (-8.0, 6.0), (-14.0, 8.0), (-16.0, 0.7))
@@ -70,7 +71,7 @@ class Posterior:
         self._kernel = _covariance(encoding, parameters)
         matrix = self._kernel.matrix(data.rows, data.rows)
         matrix[np.diag_indices(len(matrix))] += math.exp(parameters[-1]) + data.known + _LEAST_NOISE
-        self._root: Floats = lapack.dtrtri(_cholesky(matrix), lower=1)[0]
+        self._root: Floats = _INVERT_ROOT(_cholesky(matrix), lower=1)[0]
         ones, values = self._root.sum(axis=1), self._root @ data.values
         self._mean = float(ones @ values / (ones @ ones + _MEAN_PRECISION))
         self._weights: Floats = self._root.T @ (values - self._mean * ones)
@@ -113,7 +114,7 @@ def _cholesky(matrix: Floats) -> Floats:
     """Return the lower root; a matrix that rounding made singular gets a little more noise."""
     size = float(np.trace(matrix)) / max(len(matrix), 1)
     for jitter in (0.0, 1e-9, 1e-7, 1e-5):
-        root, failed = lapack.dpotrf(matrix + jitter * size * np.eye(len(matrix)), lower=1, clean=1)
+        root, failed = _ROOT(matrix + jitter * size * np.eye(len(matrix)), lower=1, clean=1)
         if not failed:
             result: Floats = root
             return result
@@ -129,10 +130,10 @@ def _loss(parameters: Floats, encoding: Encoding, data: Data, centres: Floats, s
     matern, trend = (1.0 + far + far * far / 3.0) * near, kernel.trend * kernel.bowl(data.rows, data.rows)
     matrix = matern + trend
     matrix[np.diag_indices(len(matrix))] += noise + data.known + _LEAST_NOISE
-    root, failed = lapack.dpotrf(matrix, lower=1, clean=1)
+    root, failed = _ROOT(matrix, lower=1, clean=1)
     if failed:
         return _REFUSED, np.zeros_like(parameters)
-    inverse = np.tril(lapack.dpotri(root, lower=1)[0])
+    inverse = np.tril(_INVERT(root, lower=1)[0])
     inverse += np.tril(inverse, -1).T
     ones = inverse.sum(axis=1)
     residual = data.values - float(ones @ data.values) / (float(ones.sum()) + _MEAN_PRECISION)

@@ -28,14 +28,15 @@ class Covariance:
     def matrix(self, one: Floats, other: Floats) -> Floats:
         """Return the covariances between the rows of two matrices."""
         scaled = _ROOT5 * np.sqrt(squared(one * self.inverse, other * self.inverse))
-        return self.matern * (1.0 + scaled + scaled * scaled / 3.0) * np.exp(-scaled) + self.trend * self.bowl(
-            one, other
-        )
+        near = (1.0 + scaled + scaled * scaled / 3.0) * np.exp(-scaled)
+        result: Floats = self.matern * near + self.trend * self.bowl(one, other)
+        return result
 
     def diagonal(self, rows: Floats) -> Floats:
         """Return the variance of each row."""
         centred = self._centred(rows)
-        return self.matern + self.trend * (1.0 + (centred * centred).sum(axis=1)) ** 2
+        result: Floats = self.matern + self.trend * (1.0 + (centred * centred).sum(axis=1)) ** 2
+        return result
 
     def slopes(self, point: Floats, rows: Floats) -> Floats:
         """Return the derivatives of the covariances of `point` with `rows` to its coordinates, a row each."""
@@ -59,7 +60,8 @@ class Covariance:
 
     def bowl(self, one: Floats, other: Floats) -> Floats:
         """Return the quadratic part, before its variance."""
-        return (1.0 + self._centred(one) @ self._centred(other).T) ** 2
+        result: Floats = (1.0 + self._centred(one) @ self._centred(other).T) ** 2
+        return result
 
 
 def squared(one: Floats, other: Floats) -> Floats:

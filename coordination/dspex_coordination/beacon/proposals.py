@@ -96,8 +96,8 @@ class Proposals:
     def _shaken(self, base: _Spot, count: int, steps: tuple[float, float] | None) -> list[_Spot]:
         """Return spots with other values of what can be moved: all of them drawn anew, or some moved by a step."""
         rows, numbers = np.repeat(base.row[None], count, axis=0), self._numbers
-        if steps is not None:
-            size = np.exp(numbers.uniform(math.log(steps[0]), math.log(steps[1]), size=count))
+        low, high = (1.0, 1.0) if steps is None else steps
+        size = np.exp(numbers.uniform(math.log(low), math.log(high), size=count))
         chance = 1.0 if steps is None else max(_CHANCE, 1.5 / max(len(base.moved), 1))
         for block in base.moved:
             chosen = numbers.random(count) < chance
