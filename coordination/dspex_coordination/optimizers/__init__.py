@@ -7,6 +7,7 @@ from dspex_agents.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from dspex_coordination.optimizers.auto import Auto, Chosen, choose
     from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext, Split, Told
+    from dspex_coordination.optimizers.beacon import Beacon
     from dspex_coordination.optimizers.bootstrap_demos import BootstrapDemos
     from dspex_coordination.optimizers.genetic import Genetic
     from dspex_coordination.optimizers.grid import Grid
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "auto": ("Auto", "Chosen", "choose"),
     "base": ("Ask", "Optimizer", "SearchContext", "Split", "Told"),
+    "beacon": ("Beacon",),
     "bootstrap_demos": ("BootstrapDemos",),
     "genetic": ("Genetic",),
     "grid": ("Grid",),
@@ -44,6 +46,7 @@ __all__ = [
     "OPTIMIZERS",
     "Ask",
     "Auto",
+    "Beacon",
     "BootstrapDemos",
     "Chosen",
     "Genetic",

@@ -27,7 +27,8 @@ def choose(context: SearchContext) -> Chosen:
     space, trials = context.space.bind(context.train_ids, context.train_labels), context.max_trials
     count = space.count(trials)
     if count is not None:
-        return Chosen("grid", f"The space has {count} candidates and {trials} trials are allowed: all can be tried.")
+        what = f"{count} candidate{'s' if count > 1 else ''}"
+        return Chosen("grid", f"The space has {what} and {trials} trials are allowed: all can be tried.")
     if len(context.objectives) > 1:
         return Chosen("nsga2", f"There are {len(context.objectives)} objectives, so a whole front is looked for.")
     if space.demos and context.train_rows:
@@ -40,9 +41,10 @@ def choose(context: SearchContext) -> Chosen:
         name, reason = "genetic", "Most variables lie on no axis that could be modelled."
     else:
         name, reason = "beacon", f"With {trials} trials a model of what was seen finds good candidates soonest."
-    if context.validation_rows >= _MANY_ROWS and [one.name for one in context.objectives] == ["score"]:
-        rows = f"{context.validation_rows} rows allow to drop the weak ones after some of them."
-        return Chosen(f"racing:{name}", f"{reason} {rows}")
+    if context.validation_rows >= _MANY_ROWS:
+        return Chosen(
+            f"halving:{name}", f"{reason} Of {context.validation_rows} rows a few show who deserves them all."
+        )
     return Chosen(name, reason)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -31,9 +31,9 @@ class Genetic(SearchOptimizer):
 
     The first `founders` trials are drawn at random; a pending trial counts as one of them, so that no worker waits. A
     parent is the best of `tournament` drawn members. Each variable comes from one parent, or on an axis from between
-    them, and changes with the chance of one in all variables. A variable that only one parent uses comes from it. With
-    `patience` the search ends after so many populations of results in a row without a new best one. Raises
-    OptimizerError for settings that cannot be, and from `start` for several objectives.
+    them, and changes with the chance of one in all variables. A variable that only one parent uses comes from it, one
+    that neither uses is drawn. With `patience` the search ends after so many populations of results in a row without a
+    new best one. Raises OptimizerError for settings that cannot be, and from `start` for several objectives.
     """
 
     name = "genetic"
@@ -63,14 +63,15 @@ class Genetic(SearchOptimizer):
         self._pool = Pool(self.name, self.context, self._population)
         self._best: int | None = None
         self._told = self._improved = 0
+        self._used: dict[str, frozenset[str]] = {}
         for told in self.book.earlier:
             self._pool.add(told)
-        self._steps = self._spreads()
+        self._look_over()
 
     def learn(self, told: Told) -> None:
         """Let a result into the population if it is fit enough."""
         self._pool.add(told)
-        self._steps = self._spreads()
+        self._look_over()
         self._told += 1
         best = self.book.best
         if best is not None and best.number != self._best:
@@ -99,27 +100,34 @@ class Genetic(SearchOptimizer):
             values[name] = self.space.variables[name].mutate(values[name], rng, strength)
         return values
 
-    def _parent(self, rng: random.Random) -> Mapping[str, Any]:
+    def _parent(self, rng: random.Random) -> Candidate:
         drawn = [rng.randrange(len(self._pool.entries)) for _ in range(self._tournament)]
-        return self._pool.entries[min(drawn)].candidate.values
+        return self._pool.entries[min(drawn)].candidate
 
-    def _crossed(self, name: str, mother: Mapping[str, Any], father: Mapping[str, Any], rng: random.Random) -> Any:
-        variable, one, other = self.space.variables[name], mother[name], father[name]
+    def _crossed(self, name: str, mother: Candidate, father: Candidate, rng: random.Random) -> Any:
+        variable, one, other = self.space.variables[name], mother.values[name], father.values[name]
+        users = [parent for parent in (mother, father) if name in self._used[parent.key]]
+        if len(users) < 2:  # noqa: PLR2004 - neither both; what neither uses is drawn, should the child use it
+            return users[0].values[name] if users else variable.sample(rng)
         if variable.scale not in ("real", "ordinal") or one == other or rng.random() < _UNIFORM:
             return rng.choice((one, other))
         start, end = variable.unit(one), variable.unit(other)
         where = start + (end - start) * rng.uniform(-_OVERREACH, 1 + _OVERREACH)
         return variable.at(min(1.0, max(0.0, where)))
 
-    def _spreads(self) -> dict[str, float]:
-        """Return the spread of the population on each axis, the step of a mutation there."""
-        spreads: dict[str, float] = {}
+    def _look_over(self) -> None:
+        """Note which variables each member uses, and the spread on each axis, the step of a mutation there."""
+        entries, known = self._pool.entries, self._used
+        self._used = {
+            key: known[key] if key in known else self.space.active(candidate.values)
+            for key, candidate in ((entry.candidate.key, entry.candidate) for entry in entries)
+        }
+        self._steps: dict[str, float] = {}
         for name in self.space.free:
             variable = self.space.variables[name]
-            if variable.scale in ("real", "ordinal") and len(self._pool.entries) > 1:
-                units = [variable.unit(entry.candidate.values[name]) for entry in self._pool.entries]
-                spreads[name] = min(_MOST_STEP, max(_LEAST_STEP, _deviation(units)))
-        return spreads
+            if variable.scale in ("real", "ordinal") and len(entries) > 1:
+                units = [variable.unit(entry.candidate.values[name]) for entry in entries]
+                self._steps[name] = min(_MOST_STEP, max(_LEAST_STEP, _deviation(units)))
 
 
 def _deviation(units: Sequence[float]) -> float:

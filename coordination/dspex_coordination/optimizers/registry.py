@@ -13,6 +13,7 @@ from dspex_coordination.optimizers.base import Optimizer
 _HERE = "dspex_coordination.optimizers"
 _HOMES = {
     "auto": ("auto", "Auto"),
+    "beacon": ("beacon", "Beacon"),
     "bootstrap": ("bootstrap_demos", "BootstrapDemos"),
     "genetic": ("genetic", "Genetic"),
     "grid": ("grid", "Grid"),
