@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_runs import FINGERPRINT, ROWS, VARIABLES, fill
+from sweep_runs import FINGERPRINT, ROWS, VARIABLES, fill, sweep_of
 
 from dspex_agents.clock import ManualClock
+from dspex_agents.database import Database
 from dspex_agents.roles.plan import Failure, Outcome, Work
-from dspex_coordination import Choice, Int
+from dspex_coordination import Choice, Int, SweepStore
 
 Run = Callable[..., Any]
 STORE = ("--store", "runs.db")
@@ -121,6 +123,46 @@ def test_show_counts_failures_by_what_was_hit_and_by_class(dspex: Run, folder: P
     assert "1 ImportError" in said
     assert f"{len(rows)} ValueError" in said
     assert dspex("sweeps", "show", "run-1", *STORE, "--trial", "2", "--json").json["failed"] == "ImportError: no index"
+
+
+def test_a_row_that_no_worker_survives_is_shown_as_isolated_and_the_best_is_the_sweeps_own(
+    dspex: Run, folder: Path
+) -> None:
+    workers = (f"w{n}" for n in count())
+
+    def fault(work: Work) -> Outcome | None:
+        if work.payload.trial == 0 or 3 not in work.payload.rows:
+            return None
+        killed = Failure("infrastructure", "HostDied", "killed", retryable=True)
+        return Outcome(work.id, error=killed, worker=next(workers))
+
+    fill(folder / "runs.db", fault=fault)
+    with closing(Database(str(folder / "runs.db"))) as database:
+        sweep = sweep_of(SweepStore(database))
+        sweep.open()
+        result = sweep.result()
+    found = dspex("sweeps", "show", "run-1", *STORE, "--json").json
+    assert [(one["split"], one["row"]) for one in found["isolated"]] == [("validation", 3)]
+    assert result.best is not None
+    assert (found["best"]["trial"], found["best"]["measures"]["score"]) == (result.best.number, result.best.mean)
+    assert found["best"]["against_baseline"]["rows"] == ROWS - 1
+    assert "row 3 of validation: lost with " in dspex("sweeps", "show", "run-1", *STORE).out
+
+
+def test_a_run_of_optimize_is_listed_shown_watched_and_drawn(dspex: Run, folder: Path) -> None:
+    words = ("--data", "rows.csv", "--trials", "6", "--runtime", "in-process", "--json")
+    made = dspex("optimize", "shop:Route", *words).json
+    row = dspex("sweeps", "list", "--json").json["sweeps"][0]
+    assert (row["status"], row["trials_done"], row["best"]) == ("finished", 6, made["score"])
+    found = dspex("sweeps", "show", row["run_id"], "--json").json
+    assert found["fingerprint"]["program"] == "shop:Route"
+    assert found["best"]["measures"]["score"] == made["score"]
+    assert dspex("sweeps", "show", row["run_id"], "--rows").code == 0
+    assert dspex("sweeps", "watch", row["run_id"]).out.startswith(f"{row['run_id']} finished, 6/6 trials")
+    assert dspex("sweeps", "plot", row["run_id"], "--out", "plot.html", "--json").json["kinds"][0] == "history"
+    assert "demos.count" in (folder / "plot.html").read_text(encoding="utf-8")
+    refused = dspex("sweeps", "resume", row["run_id"])
+    assert f"Go on with: dspex optimize shop:Route --data ... --resume {row['run_id']}" in refused.err
 
 
 def test_one_trial_is_shown_with_the_score_of_each_row_and_with_answers_on_demand(dspex: Run, folder: Path) -> None:

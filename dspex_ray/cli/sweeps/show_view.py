@@ -35,7 +35,7 @@ def show_run(found: Mapping[str, Any]) -> None:
         if counts:
             grid.add_row(f"failed {hit}", Text(_counts(counts)))
     for row in found["isolated"]:
-        grid.add_row("isolated", Text(json.dumps(row)))
+        grid.add_row("isolated", Text(f"row {row['row']} of {row['split']}: {row['reason']}"))
     for one in found["requests"]:
         heard = (
             "not heard yet" if one["heard_at"] is None else f"refused: {one['refused']}" if one["refused"] else "heard"
