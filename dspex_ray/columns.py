@@ -11,6 +11,7 @@ from dspex_ray.data_files import Table
 from dspex_ray.errors import DataError
 from dspex_ray.problems import near, one_of
 from dspex_ray.schema import Schema, literal_options
+from dspex_ray.schema.json_tree import flattened, rooted
 
 ABSENT = object()
 
@@ -32,8 +33,8 @@ class FieldColumn:
             return ABSENT
         if text_cells:
             return self._from_text(cell)
-        if hasattr(cell, "item") and hasattr(cell, "dtype"):
-            cell = cell.item()  # a numpy scalar of a data frame
+        if hasattr(cell, "tolist") and hasattr(cell, "dtype"):
+            cell = cell.tolist()  # a numpy scalar or array of a data frame
         if cell is None or (isinstance(cell, float) and cell != cell):  # noqa: PLR0124 - NaN is a frame's empty cell
             return None if self.nullable or self.required else ABSENT
         return cell
@@ -88,7 +89,7 @@ def match_columns(table: Table, schemas: Sequence[type[Schema]], mapping: Mappin
 
 
 def _matched(table: Table, schema: type[Schema], mapping: Mapping[str, str]) -> list[FieldColumn]:
-    nodes = schema.model_json_schema(by_alias=False)["properties"]
+    nodes = flattened(rooted(schema.model_json_schema(by_alias=False)))["properties"]
     return [
         FieldColumn(name, column, info.is_required(), _nullable(nodes[name]), _textual(nodes[name]))
         for name, info in schema.model_fields.items()
@@ -105,7 +106,7 @@ def _nullable(node: Mapping[str, Any]) -> bool:
 
 
 def _textual(node: Mapping[str, Any]) -> bool:
-    """Whether text is a value of the field as it stands; a reference or an unknown type is given the text too."""
+    """Whether text is a value of the field as it stands; an unknown type is given the text too."""
     if "anyOf" in node:
         return any(_textual(one) for one in node["anyOf"] if one.get("type") != "null")
     if "enum" in node or "const" in node:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dspex_ray.example import Example, as_text
 from dspex_ray.lm.base import ChatMessage
-from dspex_ray.schema import Schema
+from dspex_ray.schema import Schema, secret_fields
 
 _CACHED_PROMPTS = 256
 _NOISE = ("title",)  # keys of pydantic's JSON Schema that cost tokens and tell a model nothing
@@ -74,7 +74,7 @@ def _field_line(name: str, node: dict[str, Any]) -> str:
 
 def demo_messages(input_schema: type[Schema], output_schema: type[Schema], example: Example) -> tuple[ChatMessage, ...]:
     """Return one demonstration as a question and its answer. Raises InputError if it breaks a schema."""
-    question = input_schema.parse(example.input).model_dump(mode="json")
+    question = _told(input_schema.parse(example.input))
     answer = output_schema.parse(example.output).model_dump(mode="json", exclude_unset=True)
     return ChatMessage("user", as_text(question)), ChatMessage("assistant", json.dumps(answer, ensure_ascii=False))
 
@@ -84,8 +84,13 @@ def render(
 ) -> tuple[ChatMessage, ...]:
     """Return the messages of one call: system, then the demonstrations in their order, then the input."""
     system = ChatMessage("system", system_text(output_schema, instruction))
-    question = ChatMessage("user", as_text(values.model_dump(mode="json")))
+    question = ChatMessage("user", as_text(_told(values)))
     return (system, *(message for demo in demos for message in demo), question)
+
+
+def _told(values: Schema) -> dict[str, Any]:
+    """Return the input as JSON without the fields that hold a secret."""
+    return values.model_dump(mode="json", exclude=set(secret_fields(type(values))))
 
 
 def ask_again(messages: tuple[ChatMessage, ...], raw: str, complaint: str) -> tuple[ChatMessage, ...]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from dspex_ray.schema.json_tree import components
 from dspex_ray.serving.base import ProgramService
 from dspex_ray.serving.problem import MEDIA_TYPE
 
-_DATA_KEYS = frozenset({"const", "default", "enum", "example", "examples"})
-_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
-_DEFINITIONS = "#/$defs/"
 _COMPONENTS = "#/components/schemas/"
 
 
 def openapi_document(service: ProgramService, name: str, version: str, prefix: str) -> dict[str, Any]:
     """Return the document; `prefix` is the path the endpoint is mounted at, `/route` or the empty string."""
-    schemas = {**_components("Input", service.input_schema()), **_components("Output", service.output_schema())}
+    schemas = {**components("Input", service.input_schema()), **components("Output", service.output_schema())}
     schemas["Problem"] = _PROBLEM
     return {
         "openapi": "3.1.0",
@@ -26,40 +24,6 @@ def openapi_document(service: ProgramService, name: str, version: str, prefix: s
         },
         "components": {"schemas": schemas},
     }
-
-
-def _components(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema and its definitions as components: `Input`, and `Input.Address` for `$defs/Address`."""
-    definitions = schema.get("$defs", {})
-    body = {key: value for key, value in schema.items() if key != "$defs"}
-    found = {name: _moved(body, name)}
-    found.update({f"{name}.{key}": _moved(value, name) for key, value in definitions.items()})
-    return found
-
-
-def _moved(node: Any, name: str) -> Any:
-    """Return the schema with its references pointing at the components; data inside it stays as it is."""
-    if isinstance(node, list):
-        return [_moved(item, name) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {key: value if key in _DATA_KEYS else _moved_value(key, value, name) for key, value in node.items()}
-
-
-def _moved_value(key: str, value: Any, name: str) -> Any:
-    if key == "$ref" and isinstance(value, str):
-        return _moved_reference(value, name)
-    if key in _NAMED_SCHEMAS and isinstance(value, dict):  # the keys are a user's names, even one such as `default`
-        return {field: _moved(schema, name) for field, schema in value.items()}
-    if key == "mapping" and isinstance(value, dict):  # a discriminator names its alternatives by reference
-        return {tag: _moved_reference(target, name) for tag, target in value.items()}
-    return _moved(value, name)
-
-
-def _moved_reference(reference: Any, name: str) -> Any:
-    if not isinstance(reference, str) or not reference.startswith(_DEFINITIONS):
-        return reference
-    return f"{_COMPONENTS}{name}.{reference.removeprefix(_DEFINITIONS)}"
 
 
 def _answer_operation(service: ProgramService, name: str) -> dict[str, Any]:

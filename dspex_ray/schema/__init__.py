@@ -1,0 +1,50 @@
+"""Typed inputs and outputs: pydantic models with the types of machine learning, made in a class or at run time."""
+
+from __future__ import annotations
+
+from dspex_ray.schema.checking import Faults, check
+from dspex_ray.schema.field_options import field
+from dspex_ray.schema.literals import literal_fields, literal_options
+from dspex_ray.schema.ml_types.attention_weights import AttentionWeights
+from dspex_ray.schema.ml_types.base import options
+from dspex_ray.schema.ml_types.embedding import Embedding
+from dspex_ray.schema.ml_types.image import Image, Picture
+from dspex_ray.schema.ml_types.model_response import ModelResponse, ModelUsage
+from dspex_ray.schema.ml_types.probability import ConfidenceScore, Probability
+from dspex_ray.schema.ml_types.reasoning_chain import ReasoningChain, ReasoningStep
+from dspex_ray.schema.ml_types.secret import Secret, secret_fields
+from dspex_ray.schema.ml_types.tensor import Tensor
+from dspex_ray.schema.ml_types.token_list import TokenList
+from dspex_ray.schema.ml_types.tool_call import ToolCall
+from dspex_ray.schema.schema import Schema, SchemaMeta
+from dspex_ray.schema.steps import transform, validation
+from dspex_ray.schema.tunable import tunable_fields
+
+__all__ = [
+    "AttentionWeights",
+    "ConfidenceScore",
+    "Embedding",
+    "Faults",
+    "Image",
+    "ModelResponse",
+    "ModelUsage",
+    "Picture",
+    "Probability",
+    "ReasoningChain",
+    "ReasoningStep",
+    "Schema",
+    "SchemaMeta",
+    "Secret",
+    "Tensor",
+    "TokenList",
+    "ToolCall",
+    "check",
+    "field",
+    "literal_fields",
+    "literal_options",
+    "options",
+    "secret_fields",
+    "transform",
+    "tunable_fields",
+    "validation",
+]
