@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dspex_ray.schema.checking import Faults, check
 from dspex_ray.schema.field_options import field
+from dspex_ray.schema.inference import infer_schema
 from dspex_ray.schema.literals import literal_fields, literal_options
+from dspex_ray.schema.merge import merge_schemas
+from dspex_ray.schema.ml_type_names import ML_TYPES
 from dspex_ray.schema.ml_types.attention_weights import AttentionWeights
 from dspex_ray.schema.ml_types.base import options
 from dspex_ray.schema.ml_types.embedding import Embedding
@@ -16,11 +19,13 @@ from dspex_ray.schema.ml_types.secret import Secret, secret_fields
 from dspex_ray.schema.ml_types.tensor import Tensor
 from dspex_ray.schema.ml_types.token_list import TokenList
 from dspex_ray.schema.ml_types.tool_call import ToolCall
+from dspex_ray.schema.runtime_schema import make_schema
 from dspex_ray.schema.schema import Schema, SchemaMeta
 from dspex_ray.schema.steps import transform, validation
 from dspex_ray.schema.tunable import tunable_fields
 
 __all__ = [
+    "ML_TYPES",
     "AttentionWeights",
     "ConfidenceScore",
     "Embedding",
@@ -40,8 +45,11 @@ __all__ = [
     "ToolCall",
     "check",
     "field",
+    "infer_schema",
     "literal_fields",
     "literal_options",
+    "make_schema",
+    "merge_schemas",
     "options",
     "secret_fields",
     "transform",
