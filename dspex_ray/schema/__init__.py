@@ -5,6 +5,7 @@ from __future__ import annotations
 from dspex_ray.schema.checking import Faults, check
 from dspex_ray.schema.field_options import field
 from dspex_ray.schema.inference import infer_schema
+from dspex_ray.schema.json_form import DIALECTS, dialect_problems, json_schema
 from dspex_ray.schema.literals import literal_fields, literal_options
 from dspex_ray.schema.merge import merge_schemas
 from dspex_ray.schema.ml_type_names import ML_TYPES
@@ -25,6 +26,7 @@ from dspex_ray.schema.steps import transform, validation
 from dspex_ray.schema.tunable import tunable_fields
 
 __all__ = [
+    "DIALECTS",
     "ML_TYPES",
     "AttentionWeights",
     "ConfidenceScore",
@@ -44,8 +46,10 @@ __all__ = [
     "TokenList",
     "ToolCall",
     "check",
+    "dialect_problems",
     "field",
     "infer_schema",
+    "json_schema",
     "literal_fields",
     "literal_options",
     "make_schema",

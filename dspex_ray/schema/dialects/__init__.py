@@ -1,0 +1,1 @@
+"""JSON Schema as each provider takes it, one dialect a file."""
