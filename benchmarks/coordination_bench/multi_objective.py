@@ -36,9 +36,9 @@ RESAMPLES = 2000
 def measure(seeds: int, evaluations: int, asks: int) -> list[Row]:
     """Return a row for each problem, one for all of them, and two for the time of an ask."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sides = {"ours": ours, "optuna": optunas, "pymoo": pymoos}
+    sides = {"ours": ours, "optuna": optunas, "pymoo": pymoos, "pymoo, population of 20": small_pymoos}
     rows: list[Row] = []
-    best = 0
+    unbeaten = 0
     for name in PROBLEMS:
         volume = share_of(name)
         figures = {
@@ -48,10 +48,10 @@ def measure(seeds: int, evaluations: int, asks: int) -> list[Row]:
         described = {side: described_median(values) for side, values in figures.items()}
         mine = described["ours"]["median"]
         holds = all(mine >= described[side]["median"] for side in ("optuna", "pymoo"))
-        best += holds
+        unbeaten += mine >= max(side["median"] for side in described.values())
         measured = f"hypervolume, {name}, {evaluations} evaluations, {seeds} seeds"
         rows.append(Row(measured, mine, "of the true front's", "at least Optuna's and pymoo's", holds, described))
-    rows.append(Row("problems on which no NSGA-II has more hypervolume", best, f"of {len(PROBLEMS)}"))
+    rows.append(Row("problems on which none of these has more hypervolume", unbeaten, f"of {len(PROBLEMS)}"))
     for kind, space in (("20 numbers", numbers()), ("20 variables of all kinds", mixed())):
         took = ask_ms(space, asks)
         rows.append(Row(f"nsga2: ask with 1,000 finished trials, {kind}", round(took, 3), "ms", "1", took <= 1.0))
@@ -114,9 +114,14 @@ def optunas(one: Any, evaluations: int, seed: int) -> Points:
     return np.array(points)
 
 
-def pymoos(one: Any, evaluations: int, seed: int) -> Points:
+def small_pymoos(one: Any, evaluations: int, seed: int) -> Points:
+    """Run pymoo's algorithm with our size of population: not its default and in no bar, but good to know."""
+    return pymoos(one, evaluations, seed, population=20)
+
+
+def pymoos(one: Any, evaluations: int, seed: int, population: int = 100) -> Points:
     """Run pymoo's algorithm."""
-    algorithm, points = pymoo_nsga2.NSGA2(), list[Points]()
+    algorithm, points = pymoo_nsga2.NSGA2(pop_size=population), list[Points]()
     algorithm.setup(one, termination=("n_eval", evaluations), seed=seed, verbose=False)
     while algorithm.has_next():
         asked = algorithm.ask()
