@@ -201,3 +201,12 @@ def test_any_literal_survives_json(items: list[Any], item: Any) -> None:
     for literal in (items, item, {"k": items}):
         assert Expression.from_json(as_expression(literal).to_json()) == as_expression(literal)
     assert V("x").is_in(items).holds({"x": item}) == any((V("x") == one).holds({"x": item}) for one in items)
+
+
+def test_a_term_is_neither_walked_through_nor_searched_without_end() -> None:
+    with pytest.raises(TypeError, match=r"model has no entries before variables have values"):
+        list(V("model"))
+    with pytest.raises(TypeError, match=r"'a' in model is no condition; write .contains\('a'\)"):
+        "a" in V("model")  # noqa: B015 - it raises
+    with pytest.raises(TypeError, match="no entries"):
+        lookup(V("model"), {"small": 1})  # type: ignore[arg-type] # the wrong way round

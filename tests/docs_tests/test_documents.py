@@ -89,3 +89,11 @@ def test_the_code_of_the_agents_page_runs_as_one_script(tmp_path: Path) -> None:
         "counter idle 1",
         "counter-0 idle 0",
     ]
+
+
+def test_the_code_of_the_search_page_runs_as_one_script(tmp_path: Path) -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "search.md").read_text(encoding="utf-8"), "python"))
+    (tmp_path / "guide.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True", "temperature", "max_tokens, window", "40 large"]

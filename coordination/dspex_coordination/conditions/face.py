@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 
 from dspex_coordination.conditions.expression import Condition, Expression, as_condition, as_expression, joined
 
@@ -47,6 +47,15 @@ class Term:
 
     def __getitem__(self, key: Any) -> Term:
         return _computed("[]", self, key)
+
+    def __iter__(self) -> Never:
+        # without this, Python would ask `__getitem__` for 0, 1, 2, ... and never be refused
+        raise TypeError(f"{self} has no entries before variables have values; name one: ...[0].")
+
+    def __contains__(self, item: object) -> Never:
+        raise TypeError(
+            f"{item!r} in {self} is no condition; write .contains({item!r}), or .is_in(...) for the reverse."
+        )
 
     def __add__(self, other: Any) -> Term:
         return _computed("+", self, other)
