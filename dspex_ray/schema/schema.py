@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, dataclass_transform
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.errors import PydanticUserError
@@ -22,6 +23,7 @@ from dspex_ray.schema.tunable import tunable_fields
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
+    from pydantic._internal._namespace_utils import MappingNamespace
 else:
     ModelMetaclass = type(BaseModel)  # the same class, without pydantic's private module at run time
 
@@ -36,13 +38,13 @@ class SchemaMeta(ModelMetaclass):
         _check_body(name, namespace)
         if declares_validations(namespace):
             namespace[RUNNER] = validations_runner()
-        scope = _names_in_scope(inspect.currentframe())
         try:
             made: Any = super().__new__(cls, name, bases, namespace, **kwargs)
             if not made.__pydantic_complete__:
+                scope = _names_in_scope(inspect.currentframe())
                 made.model_rebuild(raise_errors=False, _types_namespace=scope)
-            if made.__pydantic_complete__ and made.model_fields:
-                _finish(made, scope)
+            elif made.model_fields:
+                _finish(made)
         except (PydanticUserError, SchemaError) as error:
             raise ProgramError(f"Schema {name}: {_declaration_fault(error)}") from error
         return made
@@ -59,8 +61,10 @@ def _check_body(name: str, namespace: dict[str, Any]) -> None:
             named_options(f"Schema {name}.{key}", value)
 
 
-def _finish(made: Any, scope: dict[str, Any]) -> None:
+def _finish(made: Any) -> None:
     """Check what pydantic does not, read the defaults of ML types, and keep secrets out of pydantic's own errors."""
+    if made in _FINISHED:
+        return
     for name, info in made.model_fields.items():
         check_options(info)
         check_constraints(f"Schema {made.__qualname__}.{name}", info)
@@ -73,8 +77,12 @@ def _finish(made: Any, scope: dict[str, Any]) -> None:
     for name, default in read_defaults(made, ruled).items():
         if default is not made.model_fields[name].default:
             made.model_fields[name].default, changed = default, True
+    _FINISHED.add(made)
     if changed:
-        made.model_rebuild(force=True, _types_namespace=scope)
+        made.model_rebuild(force=True)
+
+
+_FINISHED: WeakSet[Any] = WeakSet()
 
 
 def _names_in_scope(frame: FrameType | None) -> dict[str, Any]:
@@ -108,6 +116,29 @@ class Schema(BaseModel, metaclass=SchemaMeta):
     """A typed record: unknown fields are refused, values are frozen, NaN and infinity are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @classmethod
+    def model_rebuild(
+        cls,
+        *,
+        force: bool = False,
+        raise_errors: bool = True,
+        _parent_namespace_depth: int = 2,
+        _types_namespace: MappingNamespace | None = None,
+    ) -> bool | None:
+        """Complete a class whose types were not all defined above it; pydantic calls it at the first use.
+
+        Raises ProgramError for a field that turns out to be wrong.
+        """
+        done = super().model_rebuild(
+            force=force,
+            raise_errors=raise_errors,
+            _parent_namespace_depth=_parent_namespace_depth + 1,
+            _types_namespace=_types_namespace,
+        )
+        if done:
+            _finish(cls)
+        return done
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

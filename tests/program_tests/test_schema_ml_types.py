@@ -15,6 +15,7 @@ from dspex_ray.schema import (
     AttentionWeights,
     ConfidenceScore,
     Embedding,
+    Faults,
     Image,
     ModelResponse,
     Picture,
@@ -25,6 +26,7 @@ from dspex_ray.schema import (
     Tensor,
     TokenList,
     ToolCall,
+    check,
     field,
     options,
 )
@@ -272,3 +274,62 @@ def test_the_default_of_an_ml_type_is_read_like_a_value() -> None:
     assert made.picture == Picture(url="https://example.org/a.png")
     with pytest.raises(ProgramError, match="a default breaks its own field: it: expected 2 numbers, got 1"):
         _one(Embedding, default=[1], dim=2)
+
+
+class Early(Schema):
+    late: Late | None = None
+    vectors: list[Late] = field(default_factory=list)
+
+
+class Misspelt(Schema):
+    late: Late | None = field(None, dimm=2)
+
+
+class Late(Schema):
+    vector: Embedding = field(dim=2)
+
+
+def test_a_schema_whose_types_come_later_is_completed_and_checked_at_its_first_use() -> None:
+    with pytest.raises(InputError, match=r"late\.vector: expected 2 numbers, got 1"):
+        Early.parse({"late": {"vector": [1]}})
+    with pytest.raises(ProgramError, match=r"Schema Misspelt\.late: .* has no option 'dimm'"):
+        Misspelt.parse({})
+
+
+class Everything(Schema):
+    vector: Embedding | None = field(None, dim=2)
+    grid: Tensor | None = None
+    weights: AttentionWeights | None = None
+    tokens: TokenList = field(default_factory=list)
+    score: ConfidenceScore = 1.0
+    chain: ReasoningChain | None = None
+    picture: Image | None = None
+    call: ToolCall | None = None
+    reply: ModelResponse | None = None
+    either: int | str | list[float] = 0
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats()
+    | st.sampled_from(["", "1", "true", "{}", "data:,", "//"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["step", "reasoning", "name", "arguments", "text"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(Everything.model_fields)), json_values))
+def test_any_json_is_read_as_written_or_refused_with_paths_inside_it(values: dict[str, Any]) -> None:
+    made = check(Everything, values)
+    if isinstance(made, Faults):
+        assert {path.partition(".")[0].partition("[")[0] for path, _ in made} <= set(values)
+        assert all(message for _, message in made)
+    else:
+        again = made.model_dump(mode="json", exclude_unset=True)
+        assert check(Everything, again) == made
+        assert {key for key, value in values.items() if isinstance(value, bool)} == set()
