@@ -24,6 +24,10 @@ asks trial k once all up to k - w are told and no later one (w: how many may be 
 care; it knows the pending ones as those asked and not yet told. A trial that failed tells no scores: it is not bad, it
 is unknown, and it is not asked again. A pending candidate counts as seen.
 
+What is asked does not depend on `max_trials`, which only says when to end: an extended sweep repeats its asks with a
+larger number. One that looks at candidates on some rows first (see `row_search.py`) takes it as that many whole looks
+at the validation split, and asks for more trials on fewer rows.
+
 If `start`, `ask` or `tell` raises, the sweep ends with that error and stays resumable.
 """
 
