@@ -16,7 +16,7 @@ from dspex_ray.schema.ml_types.image import Image, Picture
 from dspex_ray.schema.ml_types.model_response import ModelResponse, ModelUsage
 from dspex_ray.schema.ml_types.probability import ConfidenceScore, Probability
 from dspex_ray.schema.ml_types.reasoning_chain import ReasoningChain, ReasoningStep
-from dspex_ray.schema.ml_types.secret import Secret, secret_fields
+from dspex_ray.schema.ml_types.secret import Secret, plain_secrets, secret_fields
 from dspex_ray.schema.ml_types.tensor import Tensor
 from dspex_ray.schema.ml_types.token_list import TokenList
 from dspex_ray.schema.ml_types.tool_call import ToolCall
@@ -55,6 +55,7 @@ __all__ = [
     "make_schema",
     "merge_schemas",
     "options",
+    "plain_secrets",
     "secret_fields",
     "transform",
     "tunable_fields",

@@ -14,11 +14,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import SchemaError
 
 from dspex_ray.errors import InputError, ProgramError
-from dspex_ray.problems import joined
+from dspex_ray.problems import joined, near
 from dspex_ray.schema.checking import check, read_defaults
 from dspex_ray.schema.field_options import check_constraints, check_options, has_rule, named_options
 from dspex_ray.schema.ml_types.secret import secret_fields
-from dspex_ray.schema.steps import RUNNER, declares_validations, validations_runner
+from dspex_ray.schema.steps import RUNNER, declares_validations, validations, validations_runner
 from dspex_ray.schema.tunable import tunable_fields
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ def _finish(made: Any) -> None:
     for name, info in made.model_fields.items():
         check_options(info)
         check_constraints(f"Schema {made.__qualname__}.{name}", info)
+    for method, at in validations(made):
+        if at and at not in made.model_fields:
+            close = near(at, made.model_fields)
+            raise ProgramError(f"Schema {made.__qualname__}: {method!r} tells its faults at {at!r}, no field{close}.")
     tunable_fields(made)
     secret = secret_fields(made)
     changed = bool(secret) and not made.model_config.get("hide_input_in_errors")

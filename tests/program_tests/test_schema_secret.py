@@ -15,7 +15,7 @@ from dspex_ray.errors import ConfigurationError, InputError, ProgramError
 from dspex_ray.example import make_example
 from dspex_ray.program import Program
 from dspex_ray.prompt import demo_messages, render
-from dspex_ray.schema import Schema, Secret, field, secret_fields
+from dspex_ray.schema import Schema, Secret, field, plain_secrets, secret_fields
 
 KEY = "sk-very-secret"
 
@@ -161,3 +161,18 @@ def test_a_default_in_plain_text_becomes_a_secret_and_no_schema_shows_it() -> No
 
         class Wrong(Schema):
             key: Secret = field("")  # type: ignore[assignment]
+
+
+def test_secrets_that_must_not_be_saved_are_found_at_any_depth() -> None:
+    class Many(Schema):
+        accounts: list[Account]
+        by_name: dict[str, Secret]
+
+    made = Many.parse(
+        {
+            "accounts": [{"name": "a", "key": "env:KEY"}, {"name": "b", "key": KEY}],
+            "by_name": {"x": KEY, "y": "env:KEY"},
+        }
+    )
+    assert plain_secrets(made) == ("accounts[1].key", "by_name.x")
+    assert secret_fields(Many) == {"accounts", "by_name"}

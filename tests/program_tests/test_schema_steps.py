@@ -118,6 +118,14 @@ def test_a_transform_of_a_field_that_is_not_there_is_an_error_of_the_class() -> 
             def upper(value: str) -> str:
                 return value.upper()
 
+    with pytest.raises(ProgramError, match=r"'late' tells its faults at 'lst', no field \(did you mean 'last'\?\)"):
+
+        class Other(Schema):
+            last: int
+
+            @validation(at="lst")
+            def late(self) -> None: ...
+
     with pytest.raises(ProgramError, match="Write @transform"):
         transform()
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 from weakref import WeakKeyDictionary
 
@@ -141,3 +142,18 @@ def _holds(annotation: Any, seen: set[Any]) -> bool:
         seen.add(annotation)
         return any(_holds(info.annotation, seen) for info in annotation.model_fields.values())
     return any(_holds(part, seen) for part in get_args(annotation))
+
+
+def plain_secrets(value: Any, path: str = "") -> tuple[str, ...]:
+    """Return the paths, within a schema's instance, of secrets given outright: those that must not be saved."""
+    if isinstance(value, Secret):
+        return () if value.variable else (path,)
+    if isinstance(value, BaseModel):
+        inner = [(f"{path}.{name}" if path else name, one) for name, one in value]
+    elif isinstance(value, Mapping):
+        inner = [(f"{path}.{name}" if path else str(name), one) for name, one in value.items()]
+    elif isinstance(value, list | tuple):
+        inner = [(f"{path}[{i}]", one) for i, one in enumerate(value)]
+    else:
+        return ()
+    return tuple(found for where, one in inner for found in plain_secrets(one, where))
