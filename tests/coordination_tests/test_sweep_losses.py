@@ -45,6 +45,14 @@ def test_a_single_row_is_isolated_whatever_the_trials_and_where_workers_are_few_
     assert losses.lost("validation", (1,), "only") == "isolate"
 
 
+def test_several_rows_are_split_however_many_others_are_lost() -> None:
+    losses = Losses(3)
+    for number in range(20):
+        losses.lost("validation", (50 + number,), "a")
+        losses.done("validation", (9,))
+    assert [losses.lost("validation", (1, 2), worker) for worker in ("a", "b", "c")] == ["retry", "retry", "split"]
+
+
 def test_when_all_is_lost_and_nothing_done_it_is_not_the_rows() -> None:
     losses = Losses(3)
     losses.done("validation", (9,))

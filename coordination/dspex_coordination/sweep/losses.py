@@ -4,13 +4,13 @@
 |--------------------------------------------------------------------|-------------------------------------------------|
 | lost n times, another n times too, and nothing was done meanwhile  | it is everything: `down`                        |
 | not lost often                                                     | `retry`, with another worker                    |
-| lost often, and another was done since it was lost before          | it is the unit: `split` it, or `isolate` a row  |
-| lost often, and nothing was done since                             | `retry`; after 2 n times as if it were the unit |
+| several rows, lost often                                           | `split` into single rows                        |
+| one row, lost more often than chance explains                      | it is the row: `isolate` it                     |
+| the same, but nothing was done since it was lost before            | `retry`; after 2 n times as if it were the row  |
 
-*Often* is with n different workers (or 2 n times, where there are not so many), and more often than chance explains:
-if a share p of all other units is lost, p to the power of its losses is below 1e-5. So a row is not given up because
-many are lost here and there. A unit is told by its rows, whatever the trial: what kills its worker does so for every
-candidate.
+*Often* is with n different workers, or 2 n times where there are not so many. *Chance*: if a share p of all other
+units is lost, p to the power of the row's losses is not below 1e-5. So a row is not given up because many are lost here
+and there. A unit is told by its rows, whatever the trial: what kills its worker does so for every candidate.
 """
 
 from __future__ import annotations
@@ -61,19 +61,26 @@ class Losses:
         self._lost += 1
         if is_alone and self._since_done[key] >= self._n and self._others_are_lost(key):
             return "down"
-        if not self._is_often(key, tally) or (is_alone and tally.times < 2 * self._n):
+        if not self._is_often(tally):
             return "retry"
-        self._lost -= tally.times  # they say nothing of the infrastructure
-        return "split" if len(rows) > 1 else "isolate"
+        if len(rows) > 1:
+            self._lost -= tally.times  # they say nothing of single rows
+            return "split"
+        if not self._is_strange(key, tally) or (is_alone and tally.times < 2 * self._n):
+            return "retry"
+        self._lost -= tally.times  # nor these of others
+        return "isolate"
 
     def workers(self, split: str, rows: Sequence[int]) -> frozenset[str]:
         """Return the workers with which these rows were lost."""
         tally = self._tallies.get((split, tuple(rows)))
         return frozenset() if tally is None else frozenset(tally.workers)
 
-    def _is_often(self, key: Rows, tally: _Tally) -> bool:
-        if len(tally.workers) < self._n and tally.times < 2 * self._n:
-            return False
+    def _is_often(self, tally: _Tally) -> bool:
+        return len(tally.workers) >= self._n or tally.times >= 2 * self._n
+
+    def _is_strange(self, key: Rows, tally: _Tally) -> bool:
+        """Say whether so many losses are no chance."""
         others = self._lost - sum(t.times for rows, t in self._tallies.items() if _overlap(rows, key))
         share = others / max(1, others + self._done)
         return bool(share**tally.times < _CHANCE) or tally.times >= _MOST * self._n

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import fsum
 from typing import Any
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.roles.plan import Outcome, Work
 from dspex_coordination.errors import CoordinationError, JournalError, SweepError
 from dspex_coordination.optimizers.base import Optimizer, SearchContext
-from dspex_coordination.sweep import identity
+from dspex_coordination.sweep import identity, report
 from dspex_coordination.sweep.hand_outs import HandOuts, OnRows
 from dspex_coordination.sweep.journal import Journal
 from dspex_coordination.sweep.life import LOOK_S, Life
 from dspex_coordination.sweep.limits import Limits
 from dspex_coordination.sweep.record import Event, Request, SweepRecord
-from dspex_coordination.sweep.result import IsolatedRow, SweepResult, SweepStatus
+from dspex_coordination.sweep.result import SweepResult, SweepStatus
 from dspex_coordination.sweep.settings import SweepSettings
 from dspex_coordination.sweep.stop_rules import Standing
 from dspex_coordination.sweep.store import SweepStore
@@ -160,39 +159,11 @@ class Sweep:
         """Return every finished trial and the best. Raises SweepError before the sweep is finished."""
         if not self.finished():
             raise SweepError(f"Sweep {self.run_id!r} is not finished yet.")
-        trials, best = self._turns.trials, self._turns.optimizer.best()
-        return SweepResult(
-            run_id=self.run_id,
-            best=None if best is None else trials[best.number].summary(),
-            trials=tuple(trial.summary() for _, trial in sorted(trials.items()) if trial.told is not None),
-            cost_usd=fsum(trial.cost_usd for trial in trials.values()),
-            status=self._status(),
-            front=tuple(trials[told.number].summary() for told in self._turns.board.leaders.front),
-            wasted_usd=self._hands.wasted_usd,
-            isolated=self._isolated(),
-            stopped_by=self._reason(),
-        )
+        return report.result_of(self.run_id, self._turns, self._hands, self._status(), self._reason())
 
     def progress(self) -> Mapping[str, Any]:
         """Return counts, scores and cost so far. Scores are means over validation rows, None before there is one."""
-        turns, hands = self._turns, self._hands
-        best, baseline = turns.optimizer.best(), turns.trials.get(0)
-        done = len(turns.trials) - len(turns.open)
-        total = len(turns.trials) if turns.optimizer.done else turns.context.max_trials
-        return {
-            "run_id": self.run_id,
-            "trials_done": done,
-            "trials_total": total,
-            "rows_done": hands.rows,
-            "best_score": None if best is None else best.mean,
-            "baseline_score": None if baseline is None or baseline.told is None else baseline.told.mean,
-            "cost_usd": hands.kept_usd,
-            "wasted_usd": hands.wasted_usd,
-            "isolated": [{"split": row.split, "row": row.row, "reason": row.reason} for row in self._isolated()],
-            "stopped_by": self._reason(),
-            "percent": 100.0 * done / total if total else 100.0,
-            "status": self._status(),
-        }
+        return report.progress_of(self.run_id, self._turns, self._hands, self._status(), self._reason())
 
     # inside -------------------------------------------------------------------------------------------------------
     def _resume(self, record: SweepRecord) -> None:
@@ -228,32 +199,12 @@ class Sweep:
         return replace(standing, cost_usd=hands.kept_usd + hands.wasted_usd, calls=hands.calls, rows=hands.rows)
 
     def _status(self) -> SweepStatus:
-        """Return the status that follows from the trials; the table of when a sweep has ended."""
-        turns = self._turns
-        if self._hold == "failed":
-            return "failed"
-        if self._life.stored is None or (self._hands.needed and self._hold != "paused"):
+        if self._life.stored is None:
             return "running"
-        stop = self._limits.stop
-        if turns.is_over or (stop is not None and not turns.open):
-            if turns.board.leaders.best is None:
-                return "failed"
-            return "finished" if turns.optimizer.done or stop is None else stop.end
-        return self._hold or "running"
+        return report.status_of(self._turns, self._hands, self._hold, self._limits.stop)
 
     def _reason(self) -> str | None:
-        if self._why is not None:
-            return self._why
-        status = self._status()
-        if status == "failed":
-            reasons = [trial.failed for trial in self._turns.trials.values() if trial.failed is not None]
-            return f"no trial has a score; trial 0: {reasons[0]}" if reasons else "no trial has a score"
-        stop = self._limits.stop
-        return None if stop is None or self._turns.optimizer.done else stop.reason
-
-    def _isolated(self) -> tuple[IsolatedRow, ...]:
-        left = sorted(self._turns.left_out.items())
-        return tuple(IsolatedRow("train" if split == "train" else "validation", row, why) for (split, row), why in left)
+        return self._why or report.reason_of(self._turns, self._status(), self._limits.stop)
 
     # requests -----------------------------------------------------------------------------------------------------
     def _hear(self, now: float) -> None:
