@@ -50,6 +50,19 @@ def target(node: Mapping[str, Any]) -> str | None:
     return str(reference).removeprefix(DEFINITIONS) if found else None
 
 
+def used(root: Node) -> Node:
+    """Return the schema with those definitions alone that are referred to."""
+    definitions: dict[str, Node] = root.get("$defs", {})
+    body = {key: value for key, value in root.items() if key != "$defs"}
+    ahead, found = [body], dict[str, Node]()
+    while ahead:
+        names = {name for _, node in subschemas(ahead.pop()) if (name := target(node)) in definitions}
+        for name in names - found.keys():
+            found[name] = definitions[name]
+            ahead.append(definitions[name])
+    return {**body, "$defs": {name: found[name] for name in definitions if name in found}} if found else body
+
+
 def recursive_names(root: Node) -> frozenset[str]:
     """Return the definitions that contain themselves."""
     definitions: dict[str, Node] = root.get("$defs", {})

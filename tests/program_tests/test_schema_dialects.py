@@ -142,6 +142,8 @@ def test_openai_keeps_bounds_and_known_formats_and_says_the_rest() -> None:
     assert "format" not in found["link"]["anyOf"][0]
     assert "in the format uri" in found["link"]["anyOf"][0]["description"]
     city = found["work"]["properties"]["city"]
+    assert "Address" in json_schema(Order, "openai")["$defs"]
+    assert json_schema(make_schema("One", {"it": (Address, {"description": "It."})}), "openai").get("$defs") is None
     assert city == {"type": "string", "description": "The town. (at least 2 characters)"}
     assert found["work"]["description"] == "The office."
     assert found["pair"]["items"] == {"type": "integer"}

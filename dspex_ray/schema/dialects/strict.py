@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from dspex_ray.problems import Problem
 from dspex_ray.schema.dialects.base import Dialect
 from dspex_ray.schema.dialects.wording import in_words
-from dspex_ray.schema.json_tree import Node, flattened, mapped, recursive_names, rooted, subschemas, target
+from dspex_ray.schema.json_tree import Node, mapped, recursive_names, rooted, subschemas, target, used
 
 STRUCTURE = frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "const", "description"}
@@ -45,10 +45,7 @@ class StrictDialect(Dialect):
     def convert(self, schema: Node) -> Node:
         """Return the schema in the subset; `problems` tells what the subset cannot say."""
         root = rooted(schema)
-        recurring = recursive_names(root)
-        whole = flattened(root) if recurring else root
-        definitions = whole.get("$defs", {})
-        return self._node(whole, definitions, recurring)
+        return used(self._node(root, root.get("$defs", {}), recursive_names(root)))
 
     def _node(self, node: Node, definitions: dict[str, Node], recurring: frozenset[str]) -> Node:
         name = target(node)
