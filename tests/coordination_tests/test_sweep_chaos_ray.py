@@ -49,7 +49,7 @@ def undisturbed(url: str) -> tuple[SweepResult, list[tuple[str, int | None, str]
 
 
 def spec() -> SystemSpec:
-    top = SupervisorSpec(id="top", children=tuple(team(3, SlowScorer, host="own-")), intensity=50)
+    top = SupervisorSpec(id="top", children=tuple(team(3, SlowScorer, alone=True)), intensity=50)
     return SystemSpec(name=f"test-sweep-{os.getpid()}-{time.monotonic_ns()}", supervisor=top, spare_hosts=2)
 
 
@@ -147,3 +147,11 @@ def quiet(store: SweepStore, wait: Wait) -> int:
 
     wait(still, 30.0, "the end of the system of a killed driver")
     return seen[-1][1]
+
+
+@pytest.mark.timeout(180)
+def test_the_loss_of_a_node_in_the_middle_changes_nothing() -> None:
+    script = str(HERE.parent / "support" / "sweep_node_loss.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "the same candidate, scores, decisions and bill as without the loss" in done.stdout.splitlines()

@@ -115,7 +115,7 @@ def test_a_straggler_is_given_to_another_member_and_the_run_ends_without_it(url:
 
 def test_the_host_of_the_only_member_killed_again_and_again_costs_no_row(url: str, store: SweepStore) -> None:
     RowScorer.pause_s = 0.003
-    with start_local_system(spec_of(*team(1, host="alone"))) as system:
+    with start_local_system(spec_of(*team(1, alone=True))) as system:
         thread, answers = asked(system, order(url, rows=30), timeout_s=TIMEOUT_S)
         for seen in (10, 80):
             until(lambda seen=seen: len(store.rows("r")) >= seen if store.find("r") else False)

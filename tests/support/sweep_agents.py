@@ -8,7 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from dspex_agents import AgentContext, ChildSpec, CoordinatorAgent, TaskAgent
 from dspex_agents.database import Database
@@ -94,14 +94,12 @@ def search(
 
 
 def team(
-    count: int, worker: type = RowScorer, *, room: int = 2, concurrency: int = 1, host: str = "shared"
+    count: int, worker: type = RowScorer, *, room: int = 2, concurrency: int = 1, alone: bool = False
 ) -> list[ChildSpec]:
-    """Return so many task agents `w1`, `w2`, ... and a coordinator `coord` over them."""
-    names = [f"w{i + 1}" for i in range(count)]
+    """Return task agents `w1`, `w2`, ..., each in a process of its own if `alone`, and a coordinator `coord`."""
+    names = tuple(f"w{i + 1}" for i in range(count))
     kwargs = {"worker": worker, "concurrency": concurrency}
-    hosts = [host if host in ("shared", "own") else f"{host}-{name}" for name in names]
-    scorers = [
-        ChildSpec(id=name, start=TaskAgent, kwargs=kwargs, host=place) for name, place in zip(names, hosts, strict=True)
-    ]
-    boss = {"members": tuple(names), "work": WorkSettings(room=room, refresh_s=0.1)}
+    isolation: Literal["own", "shared"] = "own" if alone else "shared"
+    scorers = [ChildSpec(id=name, start=TaskAgent, kwargs=kwargs, isolation=isolation) for name in names]
+    boss = {"members": names, "work": WorkSettings(room=room, refresh_s=0.1)}
     return [*scorers, ChildSpec(id="coord", start=CoordinatorAgent, kwargs=boss, host="boss")]
