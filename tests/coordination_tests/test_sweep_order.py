@@ -33,12 +33,12 @@ class Gullible(RandomSearch):
         self._heard = (self._heard * 31 + told.number + (told.mean or 0.5)) % 1000.0
 
 
-def outcome_of(make_toy: Callable[[], Toy], workers: int, seed: int, **options: Any) -> tuple[Any, ...]:
+def outcome_of(make_toy: Callable[[], Toy], crew: int, seed: int, **options: Any) -> tuple[Any, ...]:
     toy = make_toy()
     toy.optimizer, toy.trials = "random", 14
     sweep = toy.sweep(optimizer=Gullible(), **options)
     sweep.open()
-    result = toy.simulate(sweep, workers=workers, seed=seed)
+    result = toy.simulate(sweep, workers=crew, seed=seed)
     return result.best, result.trials, result.status, result.stopped_by, result.cost_usd, toy.decisions()
 
 
@@ -104,9 +104,12 @@ def test_16_workers_are_busy_until_the_last_of_the_work(make_toy: Callable[[], T
     assert toy.busy_s / (16 * toy.elapsed_s) > 0.904
 
 
-def test_few_workers_or_many_rows_need_four_open_trials_and_small_trials_more() -> None:
-    assert [SweepSettings(workers=w).pending(100) for w in (1, 2, 8, 16)] == [4, 4, 4, 4]
-    assert SweepSettings(workers=8).pending(20) == 4
-    assert SweepSettings(workers=16).pending(10) == 16
-    assert SweepSettings().pending(1) == 10
+def test_up_to_8_workers_or_with_many_rows_4_trials_are_open_and_else_as_many_as_keep_workers_busy() -> None:
+    assert [SweepSettings(workers=w).pending(1) for w in (None, 1, 2, 8)] == [4, 4, 4, 4]
+    assert [SweepSettings(workers=16).pending(rows) for rows in (100, 40, 20, 10)] == [4, 4, 8, 16]
     assert SweepSettings(workers=16, max_pending_trials=2).pending(1) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_saying_how_many_workers_there_are_changes_nothing(make_toy: Callable[[], Toy], workers: int) -> None:
+    assert outcome_of(make_toy, workers, 1, workers=workers) == outcome_of(make_toy, 1, 0)

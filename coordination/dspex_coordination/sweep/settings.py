@@ -9,6 +9,7 @@ from dspex_coordination.errors import SweepError
 from dspex_coordination.sweep.stop_rules import StopRule
 
 _PENDING = 4
+_FEW = 8  # up to so many workers the number of open trials, and so the result, is always the same
 _ROWS_A_WORKER = 10  # rows that must wait in open trials for each worker, so that a slow row keeps nobody idle
 
 
@@ -39,7 +40,7 @@ class SweepSettings:
 
     A unit of work has at most `chunk` rows, fewer near the end of the work in sight. `workers` says how many workers
     there will be; None: it is learnt from who answers. At most `max_pending_trials` trials are open at once; None: 4,
-    or more where so many `workers` would not be kept busy by them (more than 8 with 20 rows a trial).
+    and for more than 8 `workers` as many as keep them busy, which are more if a trial has few rows.
 
     A `reproducible` sweep tells its optimizer of trials in their order and asks for trial k when all trials up to
     k - max_pending_trials are told and no later one. So the same trials are asked, scored and told whatever the
@@ -71,4 +72,5 @@ class SweepSettings:
         """Return how many trials of so many rows may be open at once."""
         if self.max_pending_trials is not None:
             return self.max_pending_trials
-        return max(_PENDING, math.ceil(_ROWS_A_WORKER * (self.workers or 1) / rows))
+        workers = 0 if self.workers is None or self.workers <= _FEW else self.workers
+        return max(_PENDING, math.ceil(_ROWS_A_WORKER * workers / rows))
