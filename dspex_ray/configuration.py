@@ -1,4 +1,4 @@
-"""The process's own defaults: the model and the cache of programs that have none of their own.
+"""The process's own defaults: the model, its limits and the cache of programs that have none of their own.
 
 These are the only process-wide settings. A worker in another process does not see them, so whoever sends a program
 there sends `Program.with_defaults()`.
@@ -12,6 +12,7 @@ from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.cache.settings import CacheSettings
+from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.resolve import EMBEDDED
 
 
@@ -30,24 +31,30 @@ class Configuration:
     def __init__(self) -> None:
         self.lm: str | LM | None = None
         self.cache: CacheSettings | None = None
+        self.limits: LMLimits | None = None
 
 
 _CONFIGURATION = Configuration()
 
 
 def configure(
-    *, lm: str | LM | Unchanged | None = UNCHANGED, cache: str | CacheSettings | Unchanged | None = UNCHANGED
+    *,
+    lm: str | LM | Unchanged | None = UNCHANGED,
+    cache: str | CacheSettings | Unchanged | None = UNCHANGED,
+    limits: LMLimits | Unchanged | None = UNCHANGED,
 ) -> None:
     """Set defaults of this process; None unsets one, what is not given stays.
 
     `lm` is a name such as `openai/gpt-4o-mini`, or a client; a name is resolved when it is first used. `cache` says
-    where replies to equal requests are kept: `memory`, `disk`, a folder's path, `off`, or `CacheSettings`.
-    Raises ConfigurationError for anything else.
+    where replies to equal requests are kept: `memory`, `disk`, a folder's path, `off`, or `CacheSettings`. `limits`
+    caps how a model made from a name is asked. Raises ConfigurationError for anything else.
     """
     if not isinstance(lm, Unchanged):
         lm = checked_lm(lm)
     if not isinstance(cache, Unchanged):
         cache = checked_cache(cache)
+    if not isinstance(limits, Unchanged):
+        _CONFIGURATION.limits = checked_limits(limits)
     if not isinstance(lm, Unchanged):
         _CONFIGURATION.lm = lm
     if not isinstance(cache, Unchanged):
@@ -80,3 +87,15 @@ def checked_cache(cache: object) -> CacheSettings | None:
 def chosen_cache(own: CacheSettings | None = None, settings: Settings | None = None) -> CacheSettings:
     """Return the cache to use: `own`, else the configured one, else `DSPEX_CACHE`, else none."""
     return own or _CONFIGURATION.cache or CacheSettings.of((settings or Settings.from_env()).cache)
+
+
+def checked_limits(limits: object) -> LMLimits | None:
+    """Return `limits` if they are some or None. Raises ConfigurationError otherwise."""
+    if limits is None or isinstance(limits, LMLimits):
+        return limits
+    raise ConfigurationError(f"limits must be LMLimits, such as LMLimits(requests_per_minute=500), got {limits!r}.")
+
+
+def chosen_limits(own: LMLimits | None = None) -> LMLimits | None:
+    """Return the limits to use: `own`, else the configured ones, else none."""
+    return own or _CONFIGURATION.limits

@@ -15,7 +15,8 @@ DspexError                      one root; `except DspexError` catches all of our
 │   ├── LMTimeoutError          no answer within the request's timeout                 retryable
 │   ├── LMConnectionError       no connection, or cut in the middle                    retryable
 │   ├── LMServerError           5xx to the last attempt                                retryable
-│   ├── LMContextWindowError    the prompt does not fit the model
+│   ├── LMContextWindowError    the prompt does not fit the model; by how much, where that is known
+│   ├── LMContentFilterError    the provider's content filter refused the prompt or the reply
 │   └── LMBadReplyError         a reply that is not the protocol (kept in `raw`)       retryable
 ├── ClusterError                no Ray cluster at the address, or one that cannot do the work
 └── InterruptedRunError         a run stopped by the user; says how to resume
@@ -153,6 +154,10 @@ class LMServerError(LMError):
 
 class LMContextWindowError(LMError):
     """The prompt does not fit the model's context window."""
+
+
+class LMContentFilterError(LMError):
+    """The provider's content filter refused the prompt or withheld the reply; asking again changes nothing."""
 
 
 class LMBadReplyError(LMError):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dspex_ray.configuration import checked_lm, chosen_cache, chosen_lm
+from dspex_ray.configuration import checked_lm, chosen_cache, chosen_limits, chosen_lm
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.cache import CachedLM, CacheSettings, MemoryCache
+from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.resolve import EMBEDDED, resolve_lm
 
 
 class ModelSource:
     """One model for a program and its copies: a name, a client the user made, or the process's default.
 
-    With a cache, equal requests are asked once; `embedded/nearest` needs none. A client made here from a name is
-    closed by `aclose`; one the user made is the user's to close. Pickles without the client it made. Raises
-    ConfigurationError for what is neither a name nor a client.
+    With a cache, equal requests are asked once; `embedded/nearest` needs none. A client made here from a name keeps
+    `limits` and is closed by `aclose`; one the user made is the user's to close and has its own limits. Pickles without
+    the client it made. Raises ConfigurationError for what is neither a name nor a client.
     """
 
-    def __init__(self, own: str | LM | None = None, cache: CacheSettings | None = None) -> None:
-        self.own, self.cache = checked_lm(own), cache
+    def __init__(
+        self, own: str | LM | None = None, cache: CacheSettings | None = None, limits: LMLimits | None = None
+    ) -> None:
+        self.own, self.cache, self.limits = checked_lm(own), cache, limits
         self._made: LM | None = None
-        self._made_from: tuple[str | LM, CacheSettings] | None = None
+        self._made_from: tuple[str | LM, CacheSettings, LMLimits | None] | None = None
         self._memory: MemoryCache | None = None  # of replies; outlives the clients made here
 
     @property
@@ -28,23 +31,23 @@ class ModelSource:
         return self.own if self.own is None or isinstance(self.own, str) else self.own.model
 
     def settled(self) -> ModelSource:
-        """Return a source of the same model and cache that depends on no default of this process."""
-        return ModelSource(chosen_lm(self.own), chosen_cache(self.cache))
+        """Return a source of the same model, cache and limits that depends on no default of this process."""
+        return ModelSource(chosen_lm(self.own), chosen_cache(self.cache), chosen_limits(self.limits))
 
     def client(self) -> LM:
         """Return the client, made on first use and again after the process's defaults changed or `aclose`.
 
         Raises UnknownNameError or ConfigurationError for a name that is not known or cannot be used.
         """
-        chosen, cache = chosen_lm(self.own), chosen_cache(self.cache)
+        chosen, cache, limits = chosen_lm(self.own), chosen_cache(self.cache), chosen_limits(self.limits)
         if not isinstance(chosen, str) and cache.kind == "off":
             return chosen
-        if self._made is None or self._made_from != (chosen, cache):
-            self._made, self._made_from = self._new_client(chosen, cache), (chosen, cache)
+        if self._made is None or self._made_from != (chosen, cache, limits):
+            self._made, self._made_from = self._new_client(chosen, cache, limits), (chosen, cache, limits)
         return self._made
 
-    def _new_client(self, chosen: str | LM, cache: CacheSettings) -> LM:
-        lm = resolve_lm(chosen)
+    def _new_client(self, chosen: str | LM, cache: CacheSettings, limits: LMLimits | None) -> LM:
+        lm = resolve_lm(chosen, limits=limits)
         if cache.kind == "off" or lm.model == EMBEDDED:
             return lm
         if self._memory is None or self._memory.max_bytes != cache.memory_bytes:
@@ -58,4 +61,5 @@ class ModelSource:
             await made.aclose()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"own": self.own, "cache": self.cache, "_made": None, "_made_from": None, "_memory": None}
+        unmade = {"_made": None, "_made_from": None, "_memory": None}
+        return {"own": self.own, "cache": self.cache, "limits": self.limits, **unmade}

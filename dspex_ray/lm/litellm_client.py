@@ -13,15 +13,21 @@ from dspex_ray.errors import (
     ConfigurationError,
     LMBadReplyError,
     LMConnectionError,
+    LMContentFilterError,
     LMContextWindowError,
     LMError,
     LMTimeoutError,
 )
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
+from dspex_ray.lm.context_window import check_fits
 from dspex_ray.lm.dialect import Dialect
-from dspex_ray.lm.prices import price_of
+from dspex_ray.lm.limits.gate import Pass
+from dspex_ray.lm.limits.gates import Gates
+from dspex_ray.lm.limits.settings import LMLimits
+from dspex_ray.lm.prices import context_window_of, price_of
+from dspex_ray.lm.rate_headers import rate_news
 from dspex_ray.lm.retry import Retry, Timing, timed_out
-from dspex_ray.lm.wire import error_answer, usage_of
+from dspex_ray.lm.wire import error_answer, refuse_filtered, usage_of
 
 _LOG = logging.getLogger(__name__)
 _BROKEN_JSON = frozenset({"JSONDecodeError", "APIResponseValidationError", "JSONSchemaValidationError"})
@@ -49,8 +55,9 @@ class LiteLLMLM:
     litellm reads the provider's key from its own environment variable; `api_key` and `base_url` override it. Its
     retries are off, ours hold. The first call imports litellm (a second or more, outside the call's timeout) with
     the price table it ships; nothing is fetched. Each call costs a few milliseconds of CPU, ten times the direct
-    path's. litellm keeps its connections for the whole process, so `aclose` closes none. The pickled form holds a
-    given key.
+    path's. litellm keeps its connections for the whole process, so `aclose` closes none. At most 256 requests are open
+    at once on one event loop (or `limits.concurrency`), fewer while the endpoint is overloaded. A prompt that cannot
+    fit the window of litellm's table is not sent. The pickled form holds a given key.
     """
 
     def __init__(
@@ -59,13 +66,16 @@ class LiteLLMLM:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        limits: LMLimits | None = None,
         max_attempts: int = 4,
         timing: Timing | None = None,
     ) -> None:
         self._model = model
         self._base_url = base_url
         self._api_key = api_key
+        self._context_window = context_window_of(model)
         self._retry = Retry(max_attempts=max_attempts, timing=timing or Timing())
+        self._gates = Gates(self._what, limits, self._retry.timing)
         self._dialect = Dialect()
 
     def __repr__(self) -> str:
@@ -86,16 +96,17 @@ class LiteLLMLM:
         """Answer with the whole reply; errors as `LM` says."""
         await _loaded()
         started = self._retry.timing.clock.monotonic()
-        response, attempts = await self._send(request, stream=False)
+        response, leave, attempts = await self._send(request, started, stream=False)
+        usage = leave.usage = _usage(response)
+        leave.leave()
         choice = response.choices[0] if response.choices else None
         if choice is None:
             msg = f"{self._what} gave a reply without choices."
             raise LMBadReplyError(msg, raw=str(response)[:500], attempts=attempts)
-        hidden = getattr(response, "_hidden_params", None) or {}
         return self._reply(
             text=choice.message.content or "",
-            usage=_usage(response),
-            cost_usd=hidden.get("response_cost"),
+            usage=usage,
+            cost_usd=_hidden(response).get("response_cost"),
             latency_s=self._retry.timing.clock.monotonic() - started,
             attempts=attempts,
             finish_reason=choice.finish_reason,
@@ -106,21 +117,26 @@ class LiteLLMLM:
         """Answer piece by piece. Retries end with the first piece: a stream cut later is an LMConnectionError."""
         await _loaded()
         started = self._retry.timing.clock.monotonic()
-        response, attempts = await self._send(request, stream=True)
+        response, leave, attempts = await self._send(request, started, stream=True)
         pieces: list[str] = []
-        usage, finish_reason, request_id = None, None, None
-        while (event := await self._next(response, started, request, attempts)) is not None:
-            usage, request_id = _usage(event) or usage, event.id or request_id
-            if not event.choices:
-                continue
-            finish_reason = event.choices[0].finish_reason or finish_reason
-            if piece := event.choices[0].delta.content:
-                pieces.append(piece)
-                yield LMChunk(delta=piece)
+        finish_reason, request_id = None, None
+        try:
+            while (event := await self._next(response, started, request, attempts)) is not None:
+                leave.usage, request_id = _usage(event) or leave.usage, event.id or request_id
+                if not event.choices:
+                    continue
+                finish_reason = event.choices[0].finish_reason or finish_reason
+                if piece := event.choices[0].delta.content:
+                    pieces.append(piece)
+                    yield LMChunk(delta=piece)
+        except BaseException as error:
+            leave.leave(error)
+            raise
+        leave.leave()
         yield LMChunk(
             reply=self._reply(
                 text="".join(pieces),
-                usage=usage,
+                usage=leave.usage,
                 latency_s=self._retry.timing.clock.monotonic() - started,
                 attempts=attempts,
                 finish_reason=finish_reason,
@@ -129,33 +145,29 @@ class LiteLLMLM:
         )
 
     async def aclose(self) -> None:
-        """Nothing to close: litellm's connections belong to the process."""
+        """Close no connection: litellm's belong to the process."""
+        self._gates.close_here()
 
     @property
     def _what(self) -> str:
         return f"{self._model} at {self._base_url}" if self._base_url else self._model
 
-    async def _send(self, request: LMRequest, *, stream: bool) -> tuple[Any, int]:
-        """Return litellm's response, or its stream, and how many requests it took."""
-        litellm = _litellm()
-        tried = [self._dialect]
+    async def _send(self, request: LMRequest, started: float, *, stream: bool) -> tuple[Any, Pass, int]:
+        """Return litellm's response or stream, the pass of the gate it still holds, and how many requests it took."""
+        check_fits(request.messages, self._context_window, self._model)
+        clock, tried = self._retry.timing.clock, [self._dialect]
 
-        async def attempt(number: int) -> tuple[Any, int]:
-            tried[0] = self._dialect
-            body = tried[0].body(self._model, request, stream=stream)
+        async def attempt(number: int) -> tuple[Any, Pass, int]:
+            left_s = started + request.timeout_s - clock.monotonic()
+            leave = await self._gates.here().enter(request, left_s, is_first=number == 1)
             try:
-                response = await litellm.acompletion(
-                    **body,
-                    base_url=self._base_url,
-                    api_key=self._api_key,
-                    timeout=request.timeout_s,
-                    num_retries=0,
-                    max_retries=0,
-                    drop_params=True,
-                )
-            except Exception as error:
-                raise self._ours(error) from error
-            return response, number
+                tried[0] = self._dialect
+                response = await self._call(tried[0].body(self._model, request, stream=stream), request.timeout_s)
+            except BaseException as error:
+                leave.leave(error)
+                raise
+            self._gates.here().heard(rate_news(_hidden(response).get("additional_headers") or {}))
+            return response, leave, number
 
         def adapt(error: LMError) -> bool:
             if error.status not in _NOT_WORTH_ASKING_AGAIN:
@@ -168,6 +180,20 @@ class LiteLLMLM:
             return True
 
         return await self._retry.run(attempt, timeout_s=request.timeout_s, what=self._what, adapt=adapt)
+
+    async def _call(self, body: dict[str, Any], timeout_s: float) -> Any:
+        try:
+            return await _litellm().acompletion(
+                **body,
+                base_url=self._base_url,
+                api_key=self._api_key,
+                timeout=timeout_s,
+                num_retries=0,
+                max_retries=0,
+                drop_params=True,
+            )
+        except Exception as error:
+            raise self._ours(error) from error
 
     async def _next(self, response: Any, started: float, request: LMRequest, attempts: int) -> Any | None:
         """Return the next event of a stream, None at its end, within what is left of the request's timeout."""
@@ -193,6 +219,7 @@ class LiteLLMLM:
         request_id: str | None,
         cost_usd: float | None = None,
     ) -> LMReply:
+        refuse_filtered(finish_reason, text, self._what)
         price = price_of(self._model)
         if cost_usd is None and price and usage:
             cost_usd = price.cost_usd(usage)
@@ -220,6 +247,8 @@ class LiteLLMLM:
             return LMTimeoutError(f"{self._what} gave no answer in time: {said}")
         if "ContextWindowExceededError" in names:
             return LMContextWindowError(f"The prompt does not fit {self._what}: {said}", status=400)
+        if "ContentPolicyViolationError" in names:
+            return LMContentFilterError(f"The content filter of {self._what} refuses this: {said}", status=400)
         status = getattr(error, "status_code", None)
         if status == _NOT_ALLOWED and self._api_key is None and (missing := self._missing_keys()):
             return ConfigurationError(f"{self._what} needs an API key, and the environment does not set {missing}.")
@@ -240,6 +269,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             return
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _hidden(response: Any) -> dict[str, Any]:
+    """Return what litellm keeps of an answer beside it: its cost, the provider's headers."""
+    hidden = getattr(response, "_hidden_params", None)
+    return hidden if isinstance(hidden, dict) else {}
 
 
 def _usage(response: Any) -> Usage | None:

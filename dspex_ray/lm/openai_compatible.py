@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -15,22 +15,38 @@ import aiohttp
 
 from dspex_ray.errors import ConfigurationError, LMConnectionError, LMError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
+from dspex_ray.lm.context_window import check_fits
 from dspex_ray.lm.dialect import Dialect
-from dspex_ray.lm.prices import Price
+from dspex_ray.lm.limits.gate import Pass
+from dspex_ray.lm.limits.gates import Gates
+from dspex_ray.lm.limits.settings import LMLimits
+from dspex_ray.lm.prices import Price, context_window_of
+from dspex_ray.lm.rate_headers import rate_news
 from dspex_ray.lm.retry import Retry, Timing, timed_out
-from dspex_ray.lm.wire import EventReader, WireReply, add_event, bad_reply, error_answer, read_completion
+from dspex_ray.lm.wire import (
+    EventReader,
+    WireReply,
+    add_event,
+    bad_reply,
+    error_answer,
+    read_completion,
+    refuse_filtered,
+)
 
+_T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the deadline is Retry's, over all attempts
 _HOST_THAT_NEEDS_A_KEY = "api.openai.com"
 _COMPLAINTS = (400, 422)
+_KEEP_ALIVE_S = 30.0
 
 
 class OpenAICompatibleLM:
     """A model behind `POST {base_url}/chat/completions`: OpenAI, vLLM, Ollama, llama.cpp, a gateway.
 
     `model` is the name the user wrote, `wire_model` the one the endpoint knows. Without `price` a reply's `cost_usd` is
-    None. At most `max_concurrency` requests are open at once on one event loop; more wait, within their timeout. An
+    None. At most 256 requests are open at once on one event loop (or `limits.concurrency`), fewer while the endpoint is
+    overloaded; more wait, within their timeout. A prompt that cannot fit the model's window is not sent. An
     optional part of the protocol that the endpoint refuses (JSON Schema, stream usage, `max_tokens`, sampling for
     reasoning models) is dropped for good, with a log line. The pickled form holds the key: it goes to workers that
     call the model. Proxy variables of the environment are not read. Raises ConfigurationError for a URL that is not
@@ -45,7 +61,7 @@ class OpenAICompatibleLM:
         base_url: str,
         api_key: str | None,
         price: Price | None,
-        max_concurrency: int = 256,
+        limits: LMLimits | None = None,
         max_attempts: int = 4,
         timing: Timing | None = None,
     ) -> None:
@@ -58,13 +74,11 @@ class OpenAICompatibleLM:
                 "set OPENAI_BASE_URL; to try things out without a key use the model embedded/nearest."
             )
             raise ConfigurationError(msg)
-        if max_concurrency < 1:
-            msg = f"max_concurrency is {max_concurrency}; at least one request must be allowed"
-            raise ConfigurationError(msg)
         self._api_key = api_key
         self._price = price
-        self._max_concurrency = max_concurrency
+        self._context_window = context_window_of(model)
         self._retry = Retry(max_attempts=max_attempts, timing=timing or Timing())
+        self._gates = Gates(self._what, limits, self._retry.timing)
         self._dialect = Dialect()
         self._sessions = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 
@@ -92,58 +106,47 @@ class OpenAICompatibleLM:
 
     async def complete(self, request: LMRequest) -> LMReply:
         """Answer with the whole reply; errors as `LM` says."""
-        clock = self._retry.timing.clock
-        started = clock.monotonic()
-        tried = [self._dialect]
+        started = self._retry.timing.clock.monotonic()
 
-        async def attempt(number: int) -> LMReply:
-            tried[0] = self._dialect
+        async def answered(response: aiohttp.ClientResponse, leave: Pass, number: int) -> LMReply:
             with self._our_errors():
-                response = await self._open(request, tried[0], stream=False)
                 async with response:
                     raw = await response.read()
             answer = read_completion(raw, self._what)
-            answer.request_id = response.headers.get("x-request-id") or answer.request_id
-            return self._reply(answer, clock.monotonic() - started, number)
+            leave.usage = answer.usage
+            return self._reply(answer, response, started, number)
 
-        return await self._retry.run(
-            attempt,
-            timeout_s=request.timeout_s,
-            what=self._what,
-            adapt=lambda error: self._adapt(error, tried[0], request),
-        )
+        return await self._tried(request, started, answered, stream=False)
 
     async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
         """Answer piece by piece. Retries end with the first byte: a stream cut later is an LMConnectionError."""
-        clock = self._retry.timing.clock
-        started = clock.monotonic()
-        tried = [self._dialect]
+        started = self._retry.timing.clock.monotonic()
 
-        async def attempt(number: int) -> tuple[aiohttp.ClientResponse, int]:
-            tried[0] = self._dialect
-            with self._our_errors():
-                return await self._open(request, tried[0], stream=True), number
+        async def opened(
+            response: aiohttp.ClientResponse, leave: Pass, number: int
+        ) -> tuple[aiohttp.ClientResponse, Pass, int]:
+            return response, leave, number
 
-        response, attempts = await self._retry.run(
-            attempt,
-            timeout_s=request.timeout_s,
-            what=self._what,
-            adapt=lambda error: self._adapt(error, tried[0], request),
-        )
+        response, leave, attempts = await self._tried(request, started, opened, stream=True)
         answer = WireReply()
-        async with response:
-            reader = EventReader(self._what)
-            while chunk := await self._read(response, started, request, attempts):
-                for data in reader.feed(chunk):
-                    if piece := add_event(answer, data, self._what):
-                        yield LMChunk(delta=piece)
-        if not answer.done and answer.finish_reason is None:
-            raise self._cut(f"the stream ended after {len(answer.text)} characters without saying it was finished")
-        answer.request_id = response.headers.get("x-request-id") or answer.request_id
-        yield LMChunk(reply=self._reply(answer, clock.monotonic() - started, attempts))
+        try:
+            async with response:
+                reader = EventReader(self._what)
+                while chunk := await self._read(response, started, request, attempts):
+                    for data in reader.feed(chunk):
+                        if piece := add_event(answer, data, self._what):
+                            yield LMChunk(delta=piece)
+            leave.usage = answer.usage
+            reply = self._streamed(answer, response, started, attempts)
+        except BaseException as error:
+            leave.leave(error)
+            raise
+        leave.leave()
+        yield LMChunk(reply=reply)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Calling it twice is harmless."""
+        self._gates.close_here()
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session is not None:
             await session.close()
@@ -153,12 +156,50 @@ class OpenAICompatibleLM:
         """The subject of an error sentence."""
         return f"{self._model} at {self._base_url}"
 
+    async def _tried(
+        self,
+        request: LMRequest,
+        started: float,
+        use: Callable[[aiohttp.ClientResponse, Pass, int], Awaitable[_T]],
+        *,
+        stream: bool,
+    ) -> _T:
+        """Return what `use` makes of a response whose status is 200; retried as `Retry` says.
+
+        A whole reply leaves the gate when it is read; a stream keeps its pass.
+        """
+        check_fits(request.messages, self._context_window, self._model)
+        clock, tried = self._retry.timing.clock, [self._dialect]
+
+        async def attempt(number: int) -> _T:
+            left_s = started + request.timeout_s - clock.monotonic()
+            leave = await self._gates.here().enter(request, left_s, is_first=number == 1)
+            try:
+                tried[0] = self._dialect
+                with self._our_errors():
+                    response = await self._open(request, tried[0], stream=stream)
+                result = await use(response, leave, number)
+            except BaseException as error:
+                leave.leave(error)
+                raise
+            if not stream:
+                leave.leave()
+            return result
+
+        return await self._retry.run(
+            attempt,
+            timeout_s=request.timeout_s,
+            what=self._what,
+            adapt=lambda error: self._adapt(error, tried[0], request),
+        )
+
     async def _open(self, request: LMRequest, dialect: Dialect, *, stream: bool) -> aiohttp.ClientResponse:
         """Send the request and return the response whose status is 200. Raises the LMError of any other status."""
         body = json.dumps(dialect.body(self._wire_model, request, stream=stream)).encode()
         url = f"{self._base_url}/chat/completions"
         response = await self._session().post(url, data=body, allow_redirects=False)
         if response.status == 200:  # noqa: PLR2004 - HTTP's own number
+            self._gates.here().heard(rate_news(response.headers))
             return response
         async with response:
             raw = await response.read()
@@ -182,7 +223,7 @@ class OpenAICompatibleLM:
             headers = {"Content-Type": "application/json"}
             if self._api_key:
                 headers["Authorization"] = f"Bearer {self._api_key}"
-            connector = aiohttp.TCPConnector(limit=self._max_concurrency, keepalive_timeout=30.0)
+            connector = aiohttp.TCPConnector(limit=self._gates.ceiling, keepalive_timeout=_KEEP_ALIVE_S)
             jar = aiohttp.DummyCookieJar()  # an API call needs no cookies
             session = aiohttp.ClientSession(connector=connector, timeout=_NO_TIMEOUT, headers=headers, cookie_jar=jar)
             self._sessions[loop] = session
@@ -208,18 +249,26 @@ class OpenAICompatibleLM:
         _LOG.info("%s refuses a part of the protocol and gets %s from now on: %s", self._what, adapted, error.message)
         return True
 
-    def _reply(self, answer: WireReply, latency_s: float, attempts: int) -> LMReply:
-        usage = answer.usage
+    def _reply(self, answer: WireReply, response: aiohttp.ClientResponse, started: float, attempts: int) -> LMReply:
+        """Return the reply. Raises LMContentFilterError when the provider's filter left nothing of it."""
+        usage, text = answer.usage, answer.text
+        refuse_filtered(answer.finish_reason, text, self._what)
         return LMReply(
-            text=answer.text,
+            text=text,
             model=self._model,
             usage=usage or Usage(),
             cost_usd=self._price.cost_usd(usage) if self._price and usage else None,
-            latency_s=latency_s,
+            latency_s=self._retry.timing.clock.monotonic() - started,
             attempts=attempts,
             finish_reason=answer.finish_reason or "stop",
-            request_id=answer.request_id,
+            request_id=response.headers.get("x-request-id") or answer.request_id,
         )
+
+    def _streamed(self, answer: WireReply, response: aiohttp.ClientResponse, started: float, attempts: int) -> LMReply:
+        """Return the reply of a stream that has ended; LMConnectionError if it did not say that it was finished."""
+        if not answer.done and answer.finish_reason is None:
+            raise self._cut(f"the stream ended after {len(answer.text)} characters without saying it was finished")
+        return self._reply(answer, response, started, attempts)
 
     def _cut(self, reason: str) -> LMConnectionError:
         return LMConnectionError(f"The connection to {self._what} broke: {reason}. Calling again may succeed.")

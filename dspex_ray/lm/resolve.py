@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError, UnknownNameError
 from dspex_ray.lm.base import LM
+from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.prices import known_models, known_providers, price_of, provider_of
 
 EMBEDDED = "embedded/nearest"
@@ -23,8 +24,12 @@ def resolve_lm(
     settings: Settings | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
+    limits: LMLimits | None = None,
 ) -> LM:
     """Return the client for a model's name; a client is returned as it is.
+
+    Several names with `|` between them fall over: the next answers where one cannot (see `FallbackLM`). `limits` hold
+    for each of them.
 
     None means what `settings` (the environment by default) names, else `embedded/nearest`. `openai/`, `ollama/`,
     `vllm/` (or `hosted_vllm/`) and `llamacpp/` take the direct path; every other provider litellm knows goes through
@@ -43,17 +48,24 @@ def resolve_lm(
         from dspex_ray.lm.embedded import EmbeddedNearest  # noqa: PLC0415 - numpy, only for this model
 
         return EmbeddedNearest()
+    if "|" in name:
+        from dspex_ray.lm.routing.fallback import FallbackLM  # noqa: PLC0415 - breakers, only for those who name several
+
+        several = [one.strip() for one in name.split("|")]
+        return FallbackLM(
+            [resolve_lm(one, settings=settings, base_url=base_url, api_key=api_key, limits=limits) for one in several]
+        )
     provider, _, wire_model = name.partition("/")
     if provider in _DIRECT and wire_model:
-        return _direct(name, settings, base_url, api_key)
+        return _direct(name, settings, base_url, api_key, limits)
     if wire_model and provider != "embedded" and provider in known_providers():
         from dspex_ray.lm.litellm_client import LiteLLMLM  # noqa: PLC0415 - only for litellm's providers
 
-        return LiteLLMLM(name, base_url=base_url, api_key=api_key)
+        return LiteLLMLM(name, base_url=base_url, api_key=api_key, limits=limits)
     raise UnknownNameError("model", name, _suggestions(name))
 
 
-def _direct(name: str, settings: Settings, base_url: str | None, api_key: str | None) -> LM:
+def _direct(name: str, settings: Settings, base_url: str | None, api_key: str | None, limits: LMLimits | None) -> LM:
     from dspex_ray.lm.openai_compatible import OpenAICompatibleLM  # noqa: PLC0415 - aiohttp costs 0.2 s of import
 
     provider, _, wire_model = name.partition("/")
@@ -63,7 +75,9 @@ def _direct(name: str, settings: Settings, base_url: str | None, api_key: str | 
         msg = f"{name} needs an address: give base_url or set VLLM_BASE_URL, for example http://127.0.0.1:8000/v1."
         raise ConfigurationError(msg)
     key = api_key or (None if base_url else found_key)
-    return OpenAICompatibleLM(name, wire_model=wire_model, base_url=url, api_key=key, price=price_of(name))
+    return OpenAICompatibleLM(
+        name, wire_model=wire_model, base_url=url, api_key=key, price=price_of(name), limits=limits
+    )
 
 
 def _address(provider: str, settings: Settings) -> tuple[str | None, str | None]:

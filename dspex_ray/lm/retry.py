@@ -1,4 +1,4 @@
-"""Retries of model calls: exponential backoff with jitter, Retry-After honoured, all within one deadline."""
+"""Retries of model calls: backoff with full jitter, Retry-After honoured, a budget, all within one deadline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_ray.errors import ConfigurationError, LMError, LMTimeoutError
+from dspex_ray.lm.retry_budget import RetryBudget
 
 _T = TypeVar("_T")
-_FIRST_S = 0.25
+_FIRST_S = 0.5
 _LONGEST_S = 20.0
 
 
@@ -27,10 +28,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a call is tried. `max_attempts` counts the first try; each failure doubles the wait."""
+    """How often a call is tried. `max_attempts` counts the first try; `budget` bounds the retries of all the calls.
+
+    A retry after a time that the provider named (Retry-After) is not counted in the budget: there the provider sets
+    the pace.
+    """
 
     max_attempts: int = 4
     timing: Timing = field(default_factory=Timing)
+    budget: RetryBudget = field(default_factory=RetryBudget)
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -40,13 +46,14 @@ class Retry:
     def wait_s(self, failures: int, error: LMError) -> float:
         """Return the seconds to wait after the given number of failures, the last one being `error`.
 
-        Without Retry-After: a random half to whole of 0.25 s doubled at each failure, at most 20 s. With Retry-After:
-        what it says and up to a tenth more, so that clients told the same time do not return at once together.
+        Without Retry-After: a random part of 0.5 s doubled at each failure, at most 20 s ("full jitter", M. Brooker,
+        "Exponential Backoff And Jitter", AWS 2015). With Retry-After: what it says and up to a tenth more, so that
+        clients told the same time do not return at once together.
         """
         chance = self.timing.rng.random()
         if error.retry_after_s is not None:
             return error.retry_after_s + chance * max(error.retry_after_s, _FIRST_S) / 10
-        return min(_LONGEST_S, _FIRST_S * 2.0 ** (failures - 1)) * (0.5 + chance / 2)
+        return min(_LONGEST_S, _FIRST_S * 2.0 ** (failures - 1)) * chance
 
     async def run(
         self,
@@ -61,9 +68,10 @@ class Retry:
         `attempt` raises LMError. A retryable one is tried again while attempts and time are left. When `adapt` returns
         True it has changed the request so that the same error will not come back: the next try follows at once and
         does not count as a failure. Raises the last LMError (its `attempts` set), or LMTimeoutError naming `what`
-        when `timeout_s` has passed; a wait that would pass the deadline is not begun.
+        when `timeout_s` has passed; a wait that would pass the deadline is not begun, nor one beyond the budget.
         """
         clock = self.timing.clock
+        self.budget.call(clock.monotonic())
         deadline = clock.monotonic() + timeout_s
         number = failures = 0
         while True:
@@ -82,6 +90,10 @@ class Retry:
                     raise
                 wait_s = self.wait_s(failures, error)
                 if wait_s >= deadline - clock.monotonic():
+                    raise
+                if error.retry_after_s is None and not self.budget.retry(clock.monotonic()):
+                    error.message += " It was not tried again: too many calls fail, and the retry budget is used up."
+                    error.args = (error.message,)
                     raise
             await self.timing.sleep(wait_s)
 

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dspex_ray.errors import (
-    LMAuthError,
-    LMBadReplyError,
-    LMContextWindowError,
-    LMError,
-    LMRateLimitError,
-    LMServerError,
-    LMTimeoutError,
-)
+from dspex_ray.errors import LMBadReplyError, LMContentFilterError, LMError
 from dspex_ray.lm.base import Usage
+from dspex_ray.lm.classification import KEPT, classify, complaint_of
+from dspex_ray.lm.rate_headers import retry_after_s
 
-_RAW_KEPT = 500
 _LONGEST_EVENT = 4 << 20
-_CONTEXT = re.compile(
-    r"context[_ ](length|window|size)|exceed_context|prompt is too long|too many tokens", re.IGNORECASE
-)
-_OUT_OF_QUOTA = "insufficient_quota"
+_FILTERED = "content_filter"
 
 
 @dataclass(slots=True)
@@ -104,69 +93,34 @@ class EventReader:
 
 
 def error_answer(status: int, raw: bytes, headers: Mapping[str, str], what: str) -> LMError:
-    """Return the error for an answer that is not 200, by its status and the code in its body."""
-    code, said = _complaint(raw)
-    kept = raw[:_RAW_KEPT].decode("utf-8", "replace")
-    retry_after_s = _retry_after(headers)
-    kind, advice = _kind_of(status, code, said)
-    sentence = f"{what} answered {status}: {said or 'no reason given'}.{advice}"
-    return kind(sentence, status=status, retry_after_s=retry_after_s, raw=kept)
+    """Return the error for an answer that is not 200, by its status and what its body and headers say."""
+    complaint = complaint_of(raw)
+    rule = classify(status, complaint)
+    named_s = retry_after_s({name.lower(): value for name, value in headers.items()})
+    return rule.kind(
+        f"{what} answered {status}: {complaint.said or 'no reason given'}.{rule.advice}",
+        status=status,
+        retry_after_s=complaint.retry_after_s if named_s is None else named_s,
+        raw=raw[:KEPT].decode("utf-8", "replace"),
+    )
+
+
+def refuse_filtered(finish_reason: str | None, text: str, what: str) -> None:
+    """Raise LMContentFilterError for a reply of which the provider's filter left nothing."""
+    if finish_reason == _FILTERED and not text:
+        raise LMContentFilterError(f"{what} withheld the whole reply: its content filter refuses it.", raw=_FILTERED)
 
 
 def bad_reply(sentence: str, raw: bytes) -> LMBadReplyError:
     """Return the error for a reply that is not the protocol; the beginning of the reply is kept."""
-    kept = raw[:_RAW_KEPT].decode("utf-8", "replace")
+    kept = raw[:KEPT].decode("utf-8", "replace")
     return LMBadReplyError(f"{sentence}. It began: {kept[:80]!r}.", raw=kept)
-
-
-def _kind_of(status: int, code: str, said: str) -> tuple[type[LMError], str]:
-    """One line a case: status and code to the class of error and what the user can do."""
-    if status in (401, 403):
-        return LMAuthError, " Check the API key and what it is allowed to use."
-    if status == 402 or code == _OUT_OF_QUOTA:  # noqa: PLR2004 - HTTP's own number
-        return LMAuthError, " The account has no credit left; waiting does not help."
-    if status == 429:  # noqa: PLR2004 - HTTP's own number
-        return LMRateLimitError, " Ask for less at a time, or raise the limit with the provider."
-    if status in (408, 504, 524):
-        return LMTimeoutError, ""
-    if status >= 500:  # noqa: PLR2004 - HTTP's own number
-        return LMServerError, ""
-    if status == 413 or _CONTEXT.search(code) or _CONTEXT.search(said):  # noqa: PLR2004 - HTTP's own number
-        return LMContextWindowError, " Use fewer demonstrations, shorter input, or a model with a longer context."
-    if status == 404:  # noqa: PLR2004 - HTTP's own number
-        return LMError, " Check the model's name and the base URL."
-    return LMError, ""
-
-
-def _complaint(raw: bytes) -> tuple[str, str]:
-    """Return the code and the sentence of an error body, whatever shape the provider gives it."""
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        return "", " ".join(raw[:_RAW_KEPT].decode("utf-8", "replace").split()).rstrip(".")
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return "", str(error)[:_RAW_KEPT].rstrip(".")
-    said = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(error.get("code") or error.get("type") or ""), str(said)[:_RAW_KEPT].rstrip(".")
 
 
 def _status_of(error: Any) -> int:
     """Return the status an error event carries in its code; 500 where it says nothing, the stream being broken."""
     code = error.get("code") if isinstance(error, Mapping) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 500  # noqa: PLR2004 - HTTP's error range
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return Retry-After in seconds. The rare form with a date is left out: clocks differ."""
-    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
 
 
 def _json_object(raw: bytes, what: str) -> dict[str, Any]:

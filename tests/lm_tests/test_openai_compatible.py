@@ -12,6 +12,7 @@ import pytest
 
 from dspex_ray.errors import ConfigurationError, LMBadReplyError, LMConnectionError, LMError
 from dspex_ray.lm.base import LM, ChatMessage, LMRequest
+from dspex_ray.lm.limits import LMLimits
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.prices import Price
 from dspex_ray.lm.retry import Timing
@@ -146,7 +147,7 @@ def test_no_more_requests_are_open_than_allowed() -> None:
         await asyncio.gather(*(client.complete(ask(f"{number}")) for number in range(12)))
 
     with ModelServer() as server:
-        TestOpenAICompatible().run(direct(server.base_url, max_concurrency=3), many)
+        TestOpenAICompatible().run(direct(server.base_url, limits=LMLimits(concurrency=3)), many)
         assert server.counters()["max_in_flight"] <= 3
         assert server.counters()["answered"] == 12
 
@@ -184,5 +185,5 @@ def test_openai_without_a_key_says_which_variable_to_set() -> None:
 def test_no_attempt_at_all_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="max_attempts"):
         direct("http://127.0.0.1:1/v1", max_attempts=0)
-    with pytest.raises(ConfigurationError, match="max_concurrency"):
-        direct("http://127.0.0.1:1/v1", max_concurrency=0)
+    with pytest.raises(ConfigurationError, match="concurrency must be a whole number of at least 1"):
+        LMLimits(concurrency=0)

@@ -30,10 +30,10 @@ def clocked(clock: ManualClock, max_attempts: int = 4) -> Retry:
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 60), st.integers())
-def test_a_wait_is_half_to_whole_of_a_doubling_up_to_twenty_seconds(failures: int, seed: int) -> None:
+def test_a_wait_is_a_random_part_of_a_doubling_up_to_twenty_seconds(failures: int, seed: int) -> None:
     retry = Retry(timing=Timing(rng=random.Random(seed)))
-    whole = min(20.0, 0.25 * 2.0 ** (failures - 1))
-    assert whole / 2 <= retry.wait_s(failures, LMServerError("x")) <= whole
+    whole = min(20.0, 0.5 * 2.0 ** (failures - 1))
+    assert 0 <= retry.wait_s(failures, LMServerError("x")) <= whole
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -41,7 +41,7 @@ def test_a_wait_is_half_to_whole_of_a_doubling_up_to_twenty_seconds(failures: in
 def test_retry_after_is_never_undercut(said: float, seed: int) -> None:
     retry = Retry(timing=Timing(rng=random.Random(seed)))
     waited = retry.wait_s(1, LMRateLimitError("x", retry_after_s=said))
-    assert said <= waited <= said * 1.1 + 0.025
+    assert said <= waited <= said * 1.1 + 0.05
 
 
 def test_the_same_seed_gives_the_same_waits() -> None:

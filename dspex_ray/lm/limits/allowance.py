@@ -1,0 +1,102 @@
+"""A client's own store of lent requests and tokens: most calls take from it, few ask the lender."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+from dspex_ray.errors import LMRateLimitError
+from dspex_ray.lm.base import LMRequest, Usage
+from dspex_ray.lm.limits.lender import Lender
+from dspex_ray.lm.limits.settings import LMLimits
+from dspex_ray.lm.limits.slices import HELD_S, TakeSlice
+from dspex_ray.lm.retry import Timing
+from dspex_ray.lm.tokens import count_prompt_tokens
+
+_MOST_AHEAD: Final = 64
+_FIRST_COMPLETION: Final = 256.0  # tokens, until replies have come
+_NEWEST_WEIGHT: Final = 0.1
+
+
+class Allowance:
+    """Requests and tokens a minute, as lent. Used on one event loop; those who wait are served in order."""
+
+    def __init__(self, model: str, limits: LMLimits, holder: str, lender: Lender, timing: Timing) -> None:
+        self._model, self._limits, self._holder, self._lender, self._timing = model, limits, holder, lender, timing
+        self._requests = self._tokens = 0
+        self._until = -math.inf
+        self._ahead = 1
+        self._completion = _FIRST_COMPLETION
+        self._turn = asyncio.Lock()
+
+    async def reserve(self, request: LMRequest, patience_s: float) -> int:
+        """Wait until a request may be sent; return the tokens set aside for it.
+
+        Raises LMRateLimitError when that would take more than `patience_s`, without waiting.
+        """
+        tokens = self._estimate(request)
+        async with self._turn:
+            wait_s = await self._take(tokens, patience_s)
+        if wait_s:
+            try:
+                await self._timing.sleep(wait_s)
+            except asyncio.CancelledError:
+                self._requests, self._tokens = self._requests + 1, self._tokens + tokens
+                raise
+        return tokens
+
+    def settle(self, reserved: int, usage: Usage) -> None:
+        """Set the tokens a reply really took against those set aside."""
+        self._completion += (usage.completion_tokens - self._completion) * _NEWEST_WEIGHT
+        if self._limits.tokens_per_minute is not None:
+            self._tokens += reserved - usage.total_tokens
+
+    def _estimate(self, request: LMRequest) -> int:
+        if self._limits.tokens_per_minute is None:
+            return 0
+        return count_prompt_tokens(request.messages) + math.ceil(request.max_tokens or self._completion)
+
+    async def _take(self, tokens: int, patience_s: float) -> float:
+        """Take a request from the store, else from the lender; return the seconds until it may be sent."""
+        now = self._timing.clock.monotonic()
+        is_fresh = now < self._until
+        if not (is_fresh and self._requests >= 1 and self._tokens >= tokens):
+            self._ahead = min(_MOST_AHEAD, self._ahead * 2) if is_fresh else max(1, self._ahead // 2)
+            wait_s = await self._borrow(tokens, patience_s, is_fresh=is_fresh)
+            if wait_s:
+                return wait_s
+        self._requests, self._tokens = self._requests - 1, self._tokens - tokens
+        return 0.0
+
+    async def _borrow(self, tokens: int, patience_s: float, *, is_fresh: bool) -> float:
+        """Fill the store for a request; a positive result is the wait for that request alone, taken already."""
+        kept = (max(0, self._requests), max(0, self._tokens)) if is_fresh else (0, 0)
+        lent = await self._lender(
+            TakeSlice(
+                model=self._model,
+                limits=self._limits,
+                holder=self._holder,
+                requests=max(0, 1 - kept[0]),
+                tokens=max(0, tokens - kept[1]),
+                ahead=self._ahead,
+                patience_s=patience_s,
+                unused_requests=self._requests - kept[0],
+                unused_tokens=self._tokens - kept[1],
+            )
+        )
+        self._requests, self._tokens = kept
+        if lent.wait_s > patience_s:
+            raise LMRateLimitError(
+                f"{self._model} is at its limit ({self._limits}): the next request could be sent in {lent.wait_s:.3g} "
+                f"s, the call's timeout leaves {patience_s:.3g} s. Call less often, or raise timeout_s or the limits.",
+                retry_after_s=lent.wait_s,
+            )
+        if lent.wait_s:
+            self._requests, self._tokens = kept[0] + lent.requests - 1, kept[1] + lent.tokens - tokens
+            return lent.wait_s
+        uncapped = (self._limits.requests_per_minute is None, self._limits.tokens_per_minute is None)
+        self._requests = _MOST_AHEAD if uncapped[0] else kept[0] + lent.requests
+        self._tokens = kept[1] + lent.tokens if not uncapped[1] else 0
+        self._until = self._timing.clock.monotonic() + HELD_S
+        return 0.0
