@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
@@ -18,9 +20,11 @@ from dspex_agents import (
     Health,
     IdSource,
     MailboxFullError,
+    MessageError,
     MonitorAgent,
     OutcomeUnknownError,
     RandomIds,
+    SnapshotStore,
     SupervisorSpec,
     System,
     SystemClock,
@@ -31,15 +35,20 @@ from dspex_agents import (
 )
 from dspex_agents.errors import RuntimeUnavailableError
 from dspex_coordination.canonical import canonical_json
+from dspex_coordination.shared_variables import Leader, Propose, SharedVariable, TunedTaskAgent, Versioned
+from dspex_coordination.variables import Int
 from dspex_ray.errors import ClusterError, DspexError, UsageError
-from dspex_ray.ledger_agent import LEDGER, GetTotals, LedgerAgent
+from dspex_ray.ledger_agent import LEDGER, GetTotals, GetVersion, LedgerAgent
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
-from dspex_ray.program_worker import Bench, Predict, Predicted, ProgramWorker
-from dspex_ray.store import CallTotals, Store, open_store
+from dspex_ray.program_worker import AS_STARTED, Bench, Predict, Predicted, ProgramWorker
+from dspex_ray.store import CallTotals, Store, Version, open_store
 
 RuntimeName = Literal["ray", "in-process"]
-COORDINATOR, MONITOR = "coordinator", "monitor"
+COORDINATOR, MONITOR, VERSION = "coordinator", "monitor", "version"
+_OPERATOR = "operator"  # whoever holds the system; agents do not change its version
+_MOST_VERSIONS = 2**31 - 1
+_LOOK_S = 0.02
 _CONCURRENCY = 64
 _ELSEWHERE = (OutcomeUnknownError, AgentStoppedError, MailboxFullError)  # another worker may answer instead
 _MOST_WORKERS = 1000
@@ -63,6 +72,7 @@ class AgentSystem:
         clock: Clock | None = None,
     ) -> None:
         self.program, self.system, self.workers = program, system, workers
+        self._first = program
         self._ids, self._clock = ids or RandomIds(), clock or SystemClock()
 
     @property
@@ -98,6 +108,38 @@ class AgentSystem:
                 if last:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def use_version(self, which: str | int = "latest", timeout_s: float = 30.0) -> int:
+        """Answer with another version of the program, without a restart, and return its number.
+
+        0 is the program that was started. What runs ends with the version it began with; on return every task agent
+        answers with the new one. Raises UnknownNameError for a version that is not there, ProgramError for one that
+        does not fit, and ClusterError if an agent has not taken it within `timeout_s` seconds.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        program, number = self._first, AS_STARTED
+        try:
+            if str(which) != str(AS_STARTED):
+                found: Version = self.system.ask(LEDGER, GetVersion(self._first.path, which), timeout_s=timeout_s)
+                program, number = self._first.with_state(found.state or {}), found.number
+            changed: Versioned = self.system.ask(VERSION, Propose(_OPERATOR, number), timeout_s=timeout_s)
+        except AgentFailedError as error:
+            raise _own(error) from error
+        for worker in self.workers:
+            self._await_version(worker, changed.version, deadline)
+        self.program = program
+        return number
+
+    def _await_version(self, worker: str, change: int, deadline: float) -> None:
+        while (left_s := deadline - self._clock.monotonic()) > 0:
+            try:
+                details = self.system.status(worker, timeout_s=left_s).details
+            except MessageError:
+                details = {}  # it is being restarted, and comes back with the new version
+            if details.get("values", {}).get(VERSION, -1) >= change:
+                return
+            time.sleep(_LOOK_S)
+        raise ClusterError(f"Agent {worker!r} of system {self.name!r} has not taken the version in time; see its log.")
 
     def tree(self) -> TreeNode:
         """Return the tree of supervisors and agents as of now."""
@@ -203,19 +245,34 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
         },
         "concurrency": _CONCURRENCY,
     }
+    system_name = name or f"{type(program).__name__.lower()}-{RandomIds().new('system').split('-')[1]}"
+    task = partial(ChildSpec, start=TaskAgent, kwargs=kwargs, isolation=isolation, host="tasks")
+    followed: tuple[ChildSpec, ...] = ()
+    if bench is None:  # a search asks for values with each unit of work
+        followed = (_version_child(system_name, kept),)
+        follower = {**kwargs, "variable": VERSION}
+        task = partial(task, start=TunedTaskAgent, kwargs=follower, depends_on=(LEDGER, VERSION))
     children = (
         ChildSpec(id=LEDGER, start=LedgerAgent, kwargs={"store": kept}),
-        *(ChildSpec(id=n, start=TaskAgent, kwargs=kwargs, isolation=isolation, host="tasks") for n in names),
+        *followed,
+        *(task(id=name) for name in names),
         ChildSpec(id=COORDINATOR, start=CoordinatorAgent, kwargs={"members": names}),
         ChildSpec(id=MONITOR, start=MonitorAgent),
     )
     spec = SystemSpec(
-        name=name or f"{type(program).__name__.lower()}-{RandomIds().new('system').split('-')[1]}",
+        name=system_name,
         supervisor=SupervisorSpec(id="supervisor", children=children),
         preload=_PRELOAD,
         spare_hosts=1 if isolation == "own" else 0,
     )
     return AgentSystem(program, _start(spec, runtime, address), names)
+
+
+def _version_child(system: str, store: Store) -> ChildSpec:
+    """Return the agent that says which version the task agents answer with; a system begins with its own program."""
+    snapshots = SnapshotStore(store.database, system, RandomIds().new("start"))
+    kwargs = {"domain": Int(AS_STARTED, _MOST_VERSIONS, default=AS_STARTED), "policy": Leader(_OPERATOR)}
+    return ChildSpec(id=VERSION, start=SharedVariable, kwargs={**kwargs, "store": snapshots})
 
 
 def _start(spec: SystemSpec, runtime: RuntimeName, address: str | None) -> System:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dspex_agents import Agent
-from dspex_ray.store import CallTotals, Store
+from dspex_ray.store import CallTotals, Store, Version
 
 LEDGER = "ledger"
 
@@ -27,8 +27,19 @@ class GetTotals:
     program: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GetVersion:
+    """Answer with the `Version` of a program path, with its state: the agents of other nodes have no way to the store.
+
+    Raises UnknownNameError or UsageError if it is not there.
+    """
+
+    program: str
+    which: str | int = "latest"
+
+
 class LedgerAgent(Agent):
-    """Writes calls to the store, one batch at a time, off the event loop."""
+    """Writes calls to the store and reads versions from it, one after another, off the event loop."""
 
     concurrency = 1
 
@@ -36,8 +47,8 @@ class LedgerAgent(Agent):
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
 
-    async def on_message(self, body: Any) -> int | CallTotals:
-        """Record calls, or sum them up."""
+    async def on_message(self, body: Any) -> int | CallTotals | Version:
+        """Record calls, sum them up, or find a version."""
         loop = asyncio.get_running_loop()
         match body:
             case RecordCalls(rows):
@@ -45,6 +56,8 @@ class LedgerAgent(Agent):
                 return len(rows)
             case GetTotals(program):
                 return await loop.run_in_executor(self._thread, lambda: self._store.totals(program=program))
+            case GetVersion(program, which):
+                return await loop.run_in_executor(self._thread, self._store.version, program, which)
             case _:
                 raise NotImplementedError(f"The ledger takes no message of type {type(body).__name__}.")
 

@@ -148,6 +148,14 @@ class Program:
         """Return a copy that depends on no setting of this process, to be sent to another one."""
         return self._copy(_source=self._source.settled())
 
+    def with_state(self, state: Mapping[str, Any]) -> Self:
+        """Return this program with the values and demonstrations of a `state()`, and its model if it names one.
+
+        Raises ProgramError if the state is of another program or its values no longer fit.
+        """
+        other = type(self).from_state(state)
+        return other if other.lm_name is not None else other._copy(_source=self._source)  # noqa: SLF001 - of this class
+
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
         """Return the output for a valid input. A subclass may do anything here; this asks the model once.
 

@@ -11,13 +11,19 @@ from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
 from dspex_ray.call_buffer import CallBuffer, Row
 from dspex_ray.calls import CallLog, recording, tagged
 from dspex_ray.demos import DemoPool
-from dspex_ray.errors import LMError
+from dspex_ray.errors import LMError, UsageError
 from dspex_ray.evaluation import evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
-from dspex_ray.ledger_agent import LEDGER, RecordCalls
+from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
 from dspex_ray.metrics import Metric
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
+from dspex_ray.store import Version
+
+AS_STARTED = 0
+"""The number that stands for the program an agent was started with; versions begin at 1."""
+
+_VERSION_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +65,34 @@ class ProgramWorker:
     def __init__(self, program: Parcel, bench: Parcel | None = None, version: str | None = None) -> None:
         """Unpack the program and, for a search, the bench. Raises ProgramError when either cannot be restored."""
         self._program: Program = program.open()
+        self._first, self._first_version = self._program, version
+        self._used = [self._program]  # each may have a model of its own, to be closed at the end
         self._bench: Bench | None = bench.open() if bench is not None else None
         self._pool = DemoPool(self._bench.train) if self._bench else None
         self._version = version
         self._buffer: CallBuffer | None = None
+        self._context: AgentContext | None = None
 
     async def start(self, context: AgentContext) -> None:
         """Begin to send the records of model calls to the ledger."""
-        self._buffer = CallBuffer(LedgerSink(context))
+        self._context, self._buffer = context, CallBuffer(LedgerSink(context))
         await self._buffer.start()
+
+    async def apply(self, values: int) -> None:
+        """Answer with another version of the program from the next input on; 0 is the one that was started.
+
+        What runs ends with the version it began with.
+        """
+        if values == AS_STARTED:
+            self._program, self._version = self._first, self._first_version
+            return
+        if self._context is None:
+            raise UsageError("start(context) comes first.")
+        asked = GetVersion(self._first.path, values)
+        found: Version = await self._context.ask(LEDGER, asked, timeout_s=_VERSION_TIMEOUT_S, retry_safe=True)
+        self._program, self._version = self._first.with_state(found.state or {}), str(found.number)
+        if self._program.lm_name != self._first.lm_name:
+            self._used.append(self._program)
 
     async def perform(self, payload: Any) -> Any:
         """Answer a `Predict` with `Predicted`, an `EvaluateRows` with `RowsEvaluated`."""
@@ -83,12 +108,14 @@ class ProgramWorker:
         """Send the last records and close the model's connections."""
         if self._buffer is not None:
             await self._buffer.close()
-        await self._program.aclose()
+        for program in self._used:
+            await program.aclose()
 
     async def _predict(self, question: Predict) -> Predicted:
-        with recording() as log, tagged(version=self._version, request_id=question.request_id):
+        program, version = self._program, self._version  # another version may come meanwhile
+        with recording() as log, tagged(version=version, request_id=question.request_id):
             try:
-                output = await self._program.acall(question.values)
+                output = await program.acall(question.values)
             finally:
                 self._keep(log)
         unpriced = any(record.cost_usd is None for record in log.records)
