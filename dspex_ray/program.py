@@ -23,7 +23,7 @@ from dspex_ray.lm.base import LM, ChatMessage
 from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
-from dspex_ray.schema import Schema, tunable_fields
+from dspex_ray.schema import Schema, plain_secrets, secret_fields, tunable_fields
 from dspex_ray.typed_call import demos_variable, typed_call
 
 if TYPE_CHECKING:
@@ -216,7 +216,12 @@ class Program:
         await self._source.aclose()
 
     def state(self) -> dict[str, Any]:
-        """Return what makes this program, as JSON: path, values, demonstrations and model name; never a secret."""
+        """Return what makes this program, as JSON: path, values, demonstrations and model name; never a secret.
+
+        Raises ProgramError if a demonstration holds a secret that is given outright.
+        """
+        if secret_fields(self.Input):
+            _check_no_secret(self)
         pool = self.demo_pool.to_json() if len(self.demo_pool) else None
         return {"program": self.path, "values": dict(self.values), "demo_pool": pool, "lm": self.lm_name}
 
@@ -252,6 +257,15 @@ def _declared_space(cls: type[Program]) -> Space:
         return Space(_variables(cls), constraints)
     except SpaceError as error:
         raise ProgramError(f"{cls.__name__}: {error}") from error
+
+
+def _check_no_secret(program: Program) -> None:
+    for example in program.demo_pool.examples:
+        if found := plain_secrets(program.Input.parse({**program.tuned_input, **example.input})):
+            raise ProgramError(
+                f"{program.path}: demonstration {example.id!r} holds a secret in {', '.join(map(repr, found))}, so the "
+                "program cannot be saved. Name an environment variable there instead: 'env:NAME'."
+            )
 
 
 _RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__"))
@@ -303,6 +317,8 @@ def _check_schemas(cls: type[Program]) -> None:
         if not schema.model_fields:
             raise ProgramError(f"{cls.__name__}.{role} has no field; write at least one, such as `{line}`.")
     _check_columns(cls)
+    if secret := sorted(secret_fields(cls.Output)):
+        raise ProgramError(f"{cls.__name__}.Output.{secret[0]} is a Secret, and no model may be asked for one.")
     if tuned := tunable_fields(cls.Output):
         raise ProgramError(f"{cls.__name__}.Output.{next(iter(tuned))} cannot be tuned; only Input fields can.")
 
