@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dspex_agents.clock import ManualClock
-from dspex_coordination import RandomSearch, Sweep, SweepError, UnknownSweepError, make_optimizer
+from dspex_coordination import JournalError, RandomSearch, Sweep, SweepError, UnknownSweepError, make_optimizer
 from dspex_coordination.sweep.record import STALE_S
 
 Toy = Any  # the class of the `toy` fixture in conftest.py
@@ -186,3 +186,36 @@ def test_a_request_to_an_unknown_sweep_offers_near_matches(toy: Toy) -> None:
     toy.run()
     with pytest.raises(UnknownSweepError, match="run-1"):
         toy.store.request("run-2", "pause", {}, 1.0)
+
+
+def test_a_second_driver_that_is_refused_leaves_the_first_one_in_peace(toy: Toy) -> None:
+    first, second = toy.sweep(), toy.sweep()
+    first.open()
+    second.open()
+    (unit,) = first.pull(1, 1000.0)
+    second.pull(1, 1000.0)
+    first.push([toy.evaluate(unit)], 1000.0)
+    with pytest.raises(JournalError, match="Another process"):
+        second.push([toy.evaluate(unit)], 1001.0)
+    second.close()
+    record = toy.store.load("run-1")
+    assert (record.status, record.is_stale(1010.0)) == ("running", False)
+
+
+@pytest.mark.parametrize(
+    "data", [{"trials": 0}, {"trials": 2.5}, {"trials": True}, {"budget_usd": -1}, {"budget_usd": "much"}]
+)
+def test_totals_that_cannot_be_are_refused_where_they_are_asked_for(toy: Toy, data: dict[str, Any]) -> None:
+    started(toy, 1)
+    with pytest.raises(SweepError, match=f"{next(iter(data))} must be a"):
+        toy.store.request("run-1", "extend", data, 1000.0)
+
+
+def test_a_cancelled_sweep_with_work_in_flight_cannot_be_paused(toy: Toy) -> None:
+    sweep = started(toy, 1)
+    (unit,) = sweep.pull(1, 1000.0)
+    sweep.cancel("enough")
+    sweep.pause()
+    sweep.resume()
+    sweep.push([toy.evaluate(unit)], 1001.0)
+    assert sweep.result().status == "cancelled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dspex_agents.database import Database
 from dspex_coordination.canonical import canonical_json
-from dspex_coordination.errors import JournalError
+from dspex_coordination.errors import JournalError, SweepError
 from dspex_coordination.sweep.reading import SweepReader
 from dspex_coordination.sweep.record import Attempt, Event, RecordedRow, RequestKind
 from dspex_coordination.sweep.result import SweepStatus
@@ -80,8 +81,9 @@ class SweepStore(SweepReader):
 
         Without one it takes effect at once: a sweep that was running or paused is cancelled, paused, or free to go on.
         An extension waits for whoever resumes the sweep. `data` may give a `reason`, and the new totals `trials` and
-        `budget_usd` of an extension. Raises UnknownSweepError with near matches.
+        `budget_usd` of an extension. Raises UnknownSweepError with near matches, SweepError for totals that cannot be.
         """
+        _check_totals(data)
         record = self.load(run_id)
         is_driven = record.status in ("running", "paused") and not record.is_stale(now)
         if is_driven or kind == "extend":
@@ -120,6 +122,14 @@ class SweepStore(SweepReader):
                 numbered = enumerate(entries, start=seq)
                 connection.execute(events.insert(), [_event(run_id, number, now, entry) for number, entry in numbered])
             connection.execute(_TOUCH, {"run": run_id, "now": now})
+
+
+def _check_totals(data: Mapping[str, Any]) -> None:
+    trials, budget = data.get("trials", 1), data.get("budget_usd", 1.0)
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise SweepError(f"trials must be a whole number above 0, got {trials!r}.")
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:
+        raise SweepError(f"budget_usd must be a number above 0, got {budget!r}.")
 
 
 def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:

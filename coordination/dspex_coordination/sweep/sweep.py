@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,9 +21,8 @@ from dspex_coordination.sweep.result import SweepResult, SweepStatus
 from dspex_coordination.sweep.settings import SweepSettings
 from dspex_coordination.sweep.stop_rules import Standing
 from dspex_coordination.sweep.store import SweepStore
-from dspex_coordination.sweep.turns import Batch, Turns
+from dspex_coordination.sweep.turns import Batch, Remake, Turns
 
-Remake = Callable[[int], Optimizer]
 _SETTINGS = SweepSettings()
 
 
@@ -38,10 +37,9 @@ class Sweep:
     each must be as recorded. `on_rows` is called in the transaction that records an answer, also for one that comes
     second and is dropped; if it raises, nothing of the batch is recorded and the sweep ends with that error.
 
-    A unit that fails as a program fails its trial; one lost to infrastructure is handed out again, elsewhere, and what
-    becomes of one that is lost always is in `losses`. A paused or cancelled sweep records what is in flight and tells
-    nobody, so that it goes on as if it had not stopped. `remake` gives a fresh optimizer for so many trials: what
-    extending a running sweep needs.
+    A unit that fails as a program fails its trial; what becomes of one lost to infrastructure is in `losses`. A paused
+    or cancelled sweep records what is in flight and tells nobody, so that it goes on as if it had not stopped.
+    `remake` gives a fresh optimizer for so many trials: what extending a running sweep needs.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, each a separate fact of the search
@@ -70,6 +68,7 @@ class Sweep:
         self._limits = Limits(settings)
         self._hold: SweepStatus | None = None  # paused, cancelled or failed
         self._why: str | None = None
+        self._is_broken = False
 
     # life ---------------------------------------------------------------------------------------------------------
     def open(self) -> None:
@@ -110,7 +109,14 @@ class Sweep:
         self._require_open()
         with self._failing(now):
             self._go_on(now, Batch())
-            return [] if self._hold is not None or self.finished() else self._hands.hand_out(limit, now, self._turns)
+            if limit < 1 or self._hold is not None or self.finished():
+                return []
+            work = self._hands.hand_out(limit, now, self._turns)
+            if not work and not self._hands.needed:
+                raise SweepError(
+                    f"Sweep {self.run_id!r} has open trials {sorted(self._turns.open)} but no work for them."
+                )
+            return work
 
     def push(self, outcomes: Sequence[Outcome], now: float) -> None:
         """Record a batch in one transaction, then tell the optimizer of the trials that it completed.
@@ -152,7 +158,8 @@ class Sweep:
     def close(self) -> None:
         """Forget the work in flight; the store belongs to whoever made it."""
         self._hands.clear()
-        self._life.leave()
+        if not self._is_broken:
+            self._life.leave()
 
     # what is shown ------------------------------------------------------------------------------------------------
     def result(self) -> SweepResult:
@@ -230,27 +237,21 @@ class Sweep:
     def _obey(self, request: Request, now: float) -> None:
         if request.kind == "extend":
             self._extend(request.data)
-        elif self._status() not in ("running", "paused"):
+        elif request.kind == "resume" and self._hold == "paused":
+            self._hold = None
+            self._life.set("running", now, None)
+        elif self._status() not in ("running", "paused") or self._hold == "cancelled":
             return
         elif request.kind == "pause":
             self._stop_with("paused", now, None)
         elif request.kind == "cancel":
             self._stop_with("cancelled", now, str(request.data.get("reason", "on request")))
-        elif self._hold == "paused":
-            self._hold = None
-            self._life.set("running", now, None)
 
     def _extend(self, data: Mapping[str, Any]) -> None:
-        turns, trials = self._turns, data.get("trials")
-        if trials is not None and trials > turns.context.max_trials:
-            if self._remake is None:
-                raise SweepError(
-                    f"Sweep {self.run_id!r} cannot be given more trials while it runs; resume it with them."
-                )
-            turns.restart(self._remake(trials), replace(turns.context, max_trials=trials))
+        self._turns.allow(data.get("trials", 0), self._remake)
         self._limits.extend(data)
         self._config |= {
-            "max_trials": turns.context.max_trials,
+            "max_trials": self._turns.context.max_trials,
             "budget_usd": self._limits.budget_usd,
             "extended": self._limits.extended,
         }
@@ -282,10 +283,10 @@ class Sweep:
         """Let the store say why the sweep has ended, when it ends with an error of its own or of its optimizer."""
         try:
             yield
-        except JournalError:
-            raise  # perhaps another driver's, which goes on
-        except CoordinationError as error:
-            if self._life.stored is not None:
+        except BaseException as error:
+            self._is_broken = True
+            # a journal that cannot be written is perhaps another driver's, which goes on
+            if isinstance(error, CoordinationError) and not isinstance(error, JournalError) and self._life.stored:
                 self._stop_with("failed", now, str(error))
             raise
 

@@ -8,15 +8,18 @@ the next one goes on with the very next step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dspex_coordination.errors import OptimizerError, SpaceError
+from dspex_coordination.errors import OptimizerError, SpaceError, SweepError
 from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext
 from dspex_coordination.sweep import journal
 from dspex_coordination.sweep.record import Attempt, Event, RecordedRow
 from dspex_coordination.sweep.reuse import KnownRows
 from dspex_coordination.sweep.scoreboard import Scoreboard
 from dspex_coordination.sweep.trial import Trial
+
+Remake = Callable[[int], Optimizer]
+"""Returns a fresh optimizer for so many trials."""
 
 
 @dataclass(slots=True)
@@ -60,11 +63,16 @@ class Turns:
         for trial in self.open.values():
             trial.calls = calls.get(trial.number, 0)
 
-    def restart(self, optimizer: Optimizer, context: SearchContext) -> None:
-        """Go on with an optimizer for more trials, once it has been through the journal.
+    def allow(self, trials: int, remake: Remake | None) -> None:
+        """Go on with an optimizer for so many trials, if they are more, once it has been through the journal.
 
-        Raises ResumeError, and leaves all as it is, if it would have asked for something else.
+        Raises SweepError, and leaves all as it is, if none can be made, or if it would have asked for something else.
         """
+        if trials <= self.context.max_trials:
+            return
+        if remake is None:
+            raise SweepError("The sweep cannot be given more trials while it runs; resume it with them.")
+        optimizer, context = remake(trials), replace(self.context, max_trials=trials)
         optimizer.start(context)
         self._log.copy().replay(optimizer, context, KnownRows(self._log.fetch))
         self.optimizer, self.context, self._waits = optimizer, context, False
