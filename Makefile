@@ -65,9 +65,9 @@ docs: $(VENV)/.developing ## Check that the documents' links and code hold
 	$(PYTEST) -q tests/docs_tests
 
 lock: ## Make the lock files again from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes -c requirements.lock --no-emit-index-url --no-header -q -o requirements-dev.lock
-	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes -c requirements.lock -c requirements-dev.lock --no-emit-index-url --no-header -q -o requirements-bench.lock
+	uv pip compile --no-strip-extras pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	uv pip compile --no-strip-extras pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes -c requirements.lock --no-emit-index-url --no-header -q -o requirements-dev.lock
+	uv pip compile --no-strip-extras --group bench --universal --python-version 3.11 --generate-hashes -c requirements.lock -c requirements-dev.lock --no-emit-index-url --no-header -q -o requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
