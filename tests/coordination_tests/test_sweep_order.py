@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dspex_agents.roles.plan import Failure, Outcome
 from dspex_coordination import Ask, Candidate, Told
 from dspex_coordination.optimizers import RandomSearch
 from dspex_coordination.sweep import CallsSpent, CostSpent, NoImprovement, RowsDone, StopRule, SweepSettings
@@ -113,3 +114,21 @@ def test_up_to_8_workers_or_with_many_rows_4_trials_are_open_and_else_as_many_as
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_saying_how_many_workers_there_are_changes_nothing(make_toy: Callable[[], Toy], workers: int) -> None:
     assert outcome_of(make_toy, workers, 1, workers=workers) == outcome_of(make_toy, 1, 0)
+
+
+@pytest.mark.parametrize(("crew", "seed"), CREWS[1:])
+def test_a_trial_that_fails_in_the_middle_changes_no_decision_whatever_the_workers(
+    make_toy: Callable[[], Toy], crew: int, seed: int
+) -> None:
+    broken = Failure("program", "KeyError", "'intent'", retryable=False)
+    found = []
+    for workers, speed in ((1, 0), (crew, seed)):
+        toy = make_toy()
+        toy.trials = 14
+        toy.fault = lambda work: Outcome(work.id, error=broken) if work.payload.trial in (2, 5, 9) else None
+        sweep = toy.sweep(optimizer=Gullible())
+        sweep.open()
+        result = toy.simulate(sweep, workers=workers, seed=speed)
+        found.append((toy.decisions(), result.best, [trial.mean for trial in result.trials]))
+        assert [trial.number for trial in result.trials if trial.failed] == [2, 5, 9]
+    assert found[0] == found[1]
