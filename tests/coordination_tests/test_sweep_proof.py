@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from dspex_agents.database import Database
 from dspex_agents.roles.plan import Failure, Outcome, Work
-from dspex_coordination import SweepStore, make_optimizer
+from dspex_coordination import OPTIMIZERS, SweepStore, make_optimizer
 
 Toy = Any  # the class of the `toy` fixture in conftest.py
 GONE = Failure("infrastructure", "HostDied", "process 7 died", retryable=True)
@@ -65,10 +65,7 @@ def ended(toy: Toy, result: Any) -> tuple[Any, ...]:
     return result.best, result.trials, result.cost_usd, result.status, toy.decisions(), billed(toy)
 
 
-OPTIMIZERS = ["bootstrap", "random", "genetic", "racing"]
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["bootstrap", "random", "genetic", "racing"])
 def test_a_driver_killed_at_20_random_moments_ends_as_if_it_had_not(
     make_toy: Callable[[], Toy], optimizer: str
 ) -> None:
@@ -172,3 +169,27 @@ def test_an_extended_run_killed_afterwards_keeps_its_extension(make_toy: Callabl
         except Killed:
             kills += 1
     assert result.trials == unbroken.trials
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_every_optimizer_finds_the_same_with_8_workers_and_in_the_hands_of_one_driver_after_another(
+    make_toy: Callable[[], Toy], optimizer: str
+) -> None:
+    def prepared() -> Toy:
+        toy = make_toy()
+        toy.optimizer, toy.trials = optimizer, 60 if optimizer == "grid" else 20
+        prepare(toy)
+        return toy
+
+    calm, crowded, broken = prepared(), prepared(), prepared()
+    found = ended(calm, calm.run(on_rows=bill))
+    sweep = crowded.sweep(on_rows=bill, hedge=None)  # a second copy is paid for as well
+    sweep.open()
+    assert ended(crowded, crowded.simulate(sweep, workers=8, seed=8)) == found
+    result, lives = None, 0
+    while result is None:
+        sweep = broken.sweep(on_rows=bill)
+        sweep.open()
+        result, lives = broken.drive(sweep, crew=3, order=lives, pushes=9), lives + 1
+    assert lives > 2
+    assert ended(broken, result) == found
