@@ -174,7 +174,7 @@ def test_python_words_between_conditions_are_refused() -> None:
         "model == 'gpt'",
         3,
         None,
-        {"model": object()},
+        {"model": frozenset()},
     ],
     ids=repr,
 )
