@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -255,7 +256,9 @@ class LiteLLMLM:
         if not isinstance(status, int):
             return LMError(f"litellm could not call {self._what}: {type(error).__name__}: {said}")
         headers = getattr(error, "litellm_response_headers", None) or {}
-        return error_answer(status, said.encode(), headers, self._what)
+        body = next((b for cause in _causes(error) if isinstance(b := getattr(cause, "body", None), dict)), None)
+        raw = said if body is None else json.dumps({"error": body}, default=str)
+        return error_answer(status, raw.encode(), headers, self._what)
 
     def _missing_keys(self) -> str:
         """Return the variables of the provider's keys that are not set; nothing if one is, or litellm knows none."""

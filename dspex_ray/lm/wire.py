@@ -148,20 +148,23 @@ def _content(content: Any) -> str:
 
 
 def usage_of(usage: Any) -> Usage | None:
-    """Return the `usage` object of a reply as ours, or None when there is none."""
+    """Return the `usage` object of a reply as ours, or None when there is none, or it counts nonsense."""
     if not isinstance(usage, Mapping):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)  # embeddings have no completion
+    if not (_is_count(prompt) and _is_count(completion)):
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
     return Usage(
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_count(cached),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=min(cached, prompt) if _is_count(cached) else 0,
     )
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _text_or_none(value: Any) -> str | None:

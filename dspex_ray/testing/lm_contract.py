@@ -7,6 +7,8 @@ Each test talks to a `ModelServer` over real HTTP. Needs pytest; nothing else in
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import pickle
 import random
 import time
@@ -31,6 +33,7 @@ from dspex_ray.testing.model_faults import Faults, Weather
 from dspex_ray.testing.model_server import ModelServer
 
 _T = TypeVar("_T")
+_ROLLOUTS = itertools.count(1)
 KEY = "the-right-key"
 LABEL_SCHEMA = {"type": "object", "properties": {"label": {"enum": ["yes", "no"]}}, "required": ["label"]}
 
@@ -51,8 +54,8 @@ class CountedSleep:
 
 
 def ask(text: str, *, timeout_s: float = 20.0) -> LMRequest:
-    """Return a request of one user message."""
-    return LMRequest(messages=(ChatMessage("user", text),), timeout_s=timeout_s)
+    """Return a request of one user message, which no cache has seen before."""
+    return LMRequest(messages=(ChatMessage("user", text),), timeout_s=timeout_s, rollout_id=next(_ROLLOUTS))
 
 
 class LMContract(ABC):
@@ -243,7 +246,7 @@ class LMContract(ABC):
             lm = self.make_lm(server)
             assert self.complete(lm, request).text == "hello"
             asked_before = server.counters()["requests"]
-            assert self.complete(lm, request).attempts == 1
+            assert self.complete(lm, dataclasses.replace(request, rollout_id=1)).attempts == 1
             assert server.counters()["requests"] == asked_before + 1
             assert "response_format" not in server.last_body
 

@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
@@ -34,10 +33,14 @@ from dspex_ray.testing.model_answers import (
     rule_of,
     wrong_key,
 )
+from dspex_ray.testing.model_counts import ModelCounts
 from dspex_ray.testing.model_faults import Fault, Faults, LogNormalLatency, Weather
 
 _START_S = 10.0
 _LARGEST_REQUEST = 16 << 20
+_DRIPS = 10
+WRONG_USAGE = {"prompt_tokens": -5, "completion_tokens": "many", "total_tokens": None}
+"""What the fault `wrong_usage` sends for the usage of an answer."""
 
 
 class ModelServer:
@@ -67,10 +70,8 @@ class ModelServer:
         self._context_window = context_window
         self._refuses = frozenset(refuses)
         self._port = port
-        self._counts: Counter[str] = Counter()
-        self._statuses: Counter[int] = Counter()
+        self._counts = ModelCounts()
         self._bodies: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -93,11 +94,8 @@ class ModelServer:
         return self._bodies[-1]
 
     def counters(self) -> dict[str, Any]:
-        """Return requests, answered, tokens of the answered, requests in flight (now and at most), and statuses."""
-        with self._lock:
-            names = ("requests", "answered", "prompt_tokens", "completion_tokens", "in_flight", "max_in_flight")
-            by_status = {str(status): count for status, count in sorted(self._statuses.items())}
-            return {name: self._counts[name] for name in names} | {"by_status": by_status}
+        """Return what was counted; see `ModelCounts`."""
+        return self._counts.as_json()
 
     def start(self) -> None:
         """Serve in a thread of its own; returns once the port listens."""
@@ -133,7 +131,7 @@ class ModelServer:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", self._port, backlog=1024).start()
+            await web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096).start()
             listening.set_result(runner.addresses[0][1])
             await self._stop.wait()
         finally:
@@ -149,18 +147,15 @@ class ModelServer:
         return web.json_response(self.counters())
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        with self._lock:
-            number = self._counts["requests"]
-            self._counts["requests"] += 1
-            self._counts["in_flight"] += 1
-            self._counts["max_in_flight"] = max(self._counts["max_in_flight"], self._counts["in_flight"])
-        try:
-            return await self._answer(request, number)
-        except RefusedRequestError as error:
-            return self._error(error)
-        finally:
-            with self._lock:
-                self._counts["in_flight"] -= 1
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        with self._counts.request(peer) as number:
+            try:
+                return await self._answer(request, number)
+            except RefusedRequestError as error:
+                return self._error(error)
+            except (asyncio.CancelledError, ConnectionError):
+                self._counts.abandoned()
+                raise
 
     async def _answer(self, request: web.Request, number: int) -> web.StreamResponse:
         fault, latency_s = self._weather.of(number)
@@ -176,6 +171,8 @@ class ModelServer:
             return self._error(refused, {"Retry-After": f"{self._weather.faults.retry_after_s:g}"})
         if fault == "500":
             raise RefusedRequestError("The server had an error.", status=500, code="server_error")
+        if fault == "filtered":
+            raise RefusedRequestError("The prompt was filtered.", code="content_filter")
         text = self._text(body)
         send = self._send_stream if body.get("stream") else self._send_whole
         return await send(request, number, body, text, fault)
@@ -205,9 +202,12 @@ class ModelServer:
         self, request: web.Request, number: int, body: Mapping[str, Any], text: str, fault: Fault
     ) -> web.StreamResponse:
         answer = completion(number, body, text)
+        usage = answer["usage"]
+        if fault == "wrong_usage":
+            answer["usage"] = WRONG_USAGE
         payload = json.dumps(answer).encode()
         if fault == "malformed":
-            self._count_status(200)
+            self._counts.status(200)
             return web.Response(body=payload[: len(payload) // 2], content_type="application/json")
         if fault == "cut":
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -215,7 +215,15 @@ class ModelServer:
             await response.prepare(request)
             await response.write(payload[: len(payload) // 2])
             return self._break(request, response)
-        self._count_answered(answer["usage"])
+        if fault == "slow":
+            response = web.StreamResponse(headers={"Content-Type": "application/json", **request_id_header(number)})
+            response.content_length = len(payload)
+            await response.prepare(request)
+            await self._drip(response, payload[:-1])
+            self._counts.answered(usage)  # before the client can have all of it
+            await response.write_eof(payload[-1:])
+            return response
+        self._counts.answered(usage)
         return web.Response(body=payload, content_type="application/json", headers=request_id_header(number))
 
     async def _send_stream(
@@ -226,37 +234,38 @@ class ModelServer:
         for position, event in enumerate(events(number, body, text)):
             if position == 2 and fault == "cut":  # noqa: PLR2004 - after the role and the first piece
                 return self._break(request, response)
+            if fault == "wrong_usage" and "usage" in event:
+                event["usage"] = WRONG_USAGE
             data = "{broken" if position == 1 and fault == "malformed" else json.dumps(event)
-            await response.write(f"data: {data}\n\n".encode())
+            payload = f"data: {data}\n\n".encode()
+            await (self._drip(response, payload) if fault == "slow" and position == 1 else response.write(payload))
         if fault == "malformed":
-            self._count_status(200)
+            self._counts.status(200)
         else:
-            self._count_answered(completion(number, body, text)["usage"])
+            self._counts.answered(completion(number, body, text)["usage"])
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
 
+    async def _drip(self, response: web.StreamResponse, payload: bytes) -> None:
+        """Send a body in pieces, spread over the weather's `slow_s`, cut in the middle of words."""
+        pieces = [
+            payload[at : at + 1 + len(payload) // _DRIPS] for at in range(0, len(payload), 1 + len(payload) // _DRIPS)
+        ]
+        for piece in pieces:
+            await response.write(piece)
+            await asyncio.sleep(self._weather.faults.slow_s / len(pieces))
+
     def _break(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """Close the connection under an answer that is not finished."""
-        self._count_status(200)
+        self._counts.status(200)
         if request.transport is not None:
             request.transport.close()  # what is written already is still sent, so the client sees half an answer
         return response
 
     def _error(self, error: RefusedRequestError, headers: Mapping[str, str] | None = None) -> web.Response:
-        self._count_status(error.status)
+        self._counts.status(error.status)
         return web.json_response(error.as_wire(), status=error.status, headers=headers)
-
-    def _count_status(self, status: int) -> None:
-        with self._lock:
-            self._statuses[status] += 1
-
-    def _count_answered(self, usage: Mapping[str, int]) -> None:
-        with self._lock:
-            self._statuses[200] += 1
-            self._counts["answered"] += 1
-            self._counts["prompt_tokens"] += usage["prompt_tokens"]
-            self._counts["completion_tokens"] += usage["completion_tokens"]
 
     def _allowed(self, headers: Mapping[str, str]) -> bool:
         given = headers.get("Authorization", "").encode("utf-8", "surrogateescape")
@@ -293,7 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency-s", type=float, default=0.0, help="fixed, or the median when --sigma is given")
     parser.add_argument("--sigma", type=float, default=0.0, help="log-normal latency with this sigma")
     parser.add_argument("--retry-after-s", type=float, default=1.0)
-    for name in ("429", "500", "hang", "cut", "malformed"):
+    for name in ("429", "500", "hang", "cut", "malformed", "slow"):
         parser.add_argument(f"--rate-{name}", type=float, default=0.0)
     return parser
 

@@ -11,7 +11,8 @@ from dspex_ray.lm.base import LM
 from dspex_ray.lm.litellm_client import LiteLLMLM
 from dspex_ray.lm.prices import price_of
 from dspex_ray.lm.retry import Timing
-from dspex_ray.testing.lm_contract import KEY, LMContract, ask
+from dspex_ray.testing.lm_contract import KEY, ask
+from dspex_ray.testing.lm_load_contract import LMLoadContract
 from dspex_ray.testing.model_server import ModelServer
 
 # litellm's own types make pydantic warn at streamed replies; not ours to mend
@@ -21,7 +22,7 @@ pytestmark = [
 ]
 
 
-class TestLiteLLM(LMContract):
+class TestLiteLLM(LMLoadContract):
     def make_lm(self, server: ModelServer, *, api_key: str = KEY, timing: Timing | None = None) -> LM:
         return LiteLLMLM("openai/simulated", base_url=server.base_url, api_key=api_key, timing=timing)
 

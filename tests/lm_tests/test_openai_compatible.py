@@ -16,7 +16,8 @@ from dspex_ray.lm.limits import LMLimits
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.prices import Price
 from dspex_ray.lm.retry import Timing
-from dspex_ray.testing.lm_contract import KEY, CountedSleep, LMContract, ask
+from dspex_ray.testing.lm_contract import KEY, CountedSleep, ask
+from dspex_ray.testing.lm_load_contract import LMLoadContract
 from dspex_ray.testing.model_server import ModelServer
 
 
@@ -32,7 +33,7 @@ def direct(base_url: str, *, api_key: str | None = None, max_attempts: int = 4, 
     )
 
 
-class TestOpenAICompatible(LMContract):
+class TestOpenAICompatible(LMLoadContract):
     def make_lm(self, server: ModelServer, *, api_key: str = KEY, timing: Timing | None = None) -> LM:
         return direct(server.base_url, api_key=api_key, timing=timing)
 
