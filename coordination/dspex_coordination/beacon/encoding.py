@@ -28,6 +28,7 @@ Values = Mapping[str, Any]
 
 _LISTED = 2048  # values of an ordinal variable that are listed; with more steps it counts as continuous
 _EXAMPLES = 512  # columns for examples; in larger pools several share one
+_REMEMBERED = 4096  # combinations of values whose active variables are kept
 _HALF = math.sqrt(0.5)
 
 
@@ -60,7 +61,7 @@ class Block:
 class Encoding:
     """The columns of the free variables of a space; see the table above.
 
-    `groups` has for each column the index of the lengthscale it shares, `axes` 1.0 for each column of an axis. `free`
+    `groups` has for each column the index of the lengthscale it shares, `middle` where inactive variables are. `free`
     are the variables that nothing depends on and no rule mentions: each active one can be moved by itself. In a space
     that is a `box` these are all variables.
     """
@@ -72,28 +73,27 @@ class Encoding:
         self._sets: dict[str, tuple[Block, dict[str, int]]] = {}
         self._places: dict[str, dict[str, int]] = {}
         groups: list[int] = []
-        axes: list[float] = []
         middle: list[float] = []
         for name in space.free:
-            for column in self._columns_of(name, space.variables[name], len(groups)):
-                groups.append((groups[-1] if groups else -1) + column[0])
-                axes.append(column[1])
-                middle.append(column[2])
-        self.groups, self.axes = np.array(groups, dtype=np.int64), np.array(axes, dtype=np.float64)
-        self._middle = np.array(middle, dtype=np.float64)
+            for begins, value in self._columns_of(name, space.variables[name], len(groups)):
+                groups.append((groups[-1] if groups else -1) + begins)
+                middle.append(value)
+        self.groups, self.middle = np.array(groups, dtype=np.int64), np.array(middle, dtype=np.float64)
         self.count, self.width = len(set(groups)), len(groups)
         mentioned = tied(space)
         self.free = tuple(block for block in self._blocks if block.name not in mentioned)
         self.bound = tuple(name for name in space.free if name in mentioned or name in self._sets)
+        self._deciding = tuple(name for name in space.free if name in mentioned)
+        self._activity: dict[str, frozenset[str]] = {}
         self.box = not (self.bound or self._conditional)
 
-    def _columns_of(self, name: str, variable: Variable[Any], start: int) -> list[tuple[int, float, float]]:
-        """Note a variable; return for each column whether it begins a group, whether it is an axis, and its middle."""
+    def _columns_of(self, name: str, variable: Variable[Any], start: int) -> list[tuple[int, float]]:
+        """Note a variable; return for each column whether it begins a group, and its middle."""
         if isinstance(variable, Demos):
             pool = variable.pool or ()
             width = min(_EXAMPLES, len(pool))
             self._sets[name] = (Block(name, start, start + width + 2), {one: i % width for i, one in enumerate(pool)})
-            return [(int(i == 0), 0.0, 0.0) for i in range(width)] + [(1, 0.0, 0.5), (1, 1.0, 0.5)]
+            return [(int(i == 0), 0.0) for i in range(width)] + [(1, 0.5), (1, 0.5)]
         known = variable.cardinality
         if variable.scale == "nominal":
             options = tuple(variable.grid(known or 1))
@@ -102,11 +102,11 @@ class Encoding:
             if len(options) <= 2:  # noqa: PLR2004 - one column tells two options apart
                 points = np.array([[0.0], [1.0]])[: len(options)]
             self._blocks.append(Block(name, start, start + points.shape[1], points, options))
-            return [(int(i == 0), 0.0, float(mean)) for i, mean in enumerate(points.mean(axis=0))]
+            return [(int(i == 0), float(mean)) for i, mean in enumerate(points.mean(axis=0))]
         listed = known is not None and known <= _LISTED
         steps = np.array([[variable.unit(value)] for value in variable.grid(known or 1)]) if listed else None
         self._blocks.append(Block(name, start, start + 1, steps))
-        return [(1, 1.0, 0.5)]
+        return [(1, 0.5)]
 
     def encode(self, candidates: Iterable[Values]) -> Floats:
         """Return a row for each mapping of names to values."""
@@ -114,7 +114,7 @@ class Encoding:
         return np.array(found).reshape(len(found), self.width)
 
     def _row(self, values: Values) -> Floats:
-        row, active = self._middle.copy(), self.active(values)
+        row, active = self.middle.copy(), self.active(values)
         for block in self._blocks:
             value = values[block.name]
             if block.name not in active:
@@ -143,7 +143,15 @@ class Encoding:
     def active(self, values: Values) -> Collection[str]:
         """Return the names of the active variables."""
         space = self._space
-        return space.active({name: values[name] for name in space.free}) if self._conditional else space.variables
+        if not self._conditional:
+            return space.variables
+        key = canonical_json([values[name] for name in self._deciding])
+        found = self._activity.get(key)
+        if found is None:
+            if len(self._activity) >= _REMEMBERED:
+                self._activity.clear()
+            found = self._activity[key] = space.active({name: values[name] for name in space.free})
+        return found
 
     def movable(self, values: Values) -> tuple[Block, ...]:
         """Return the variables that can be moved by themselves, whatever the values of the other such ones."""

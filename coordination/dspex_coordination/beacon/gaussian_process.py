@@ -16,12 +16,13 @@ from scipy.linalg import get_lapack_funcs  # type: ignore[import-untyped] # scip
 from scipy.optimize import minimize  # type: ignore[import-untyped] # scipy comes without types
 
 from dspex_coordination.beacon.encoding import Encoding
-from dspex_coordination.beacon.kernel import Covariance, Floats, squared
+from dspex_coordination.beacon.kernel import Covariance, Floats, Row, squared
 
 _ROOT, _INVERT, _INVERT_ROOT = get_lapack_funcs(("potrf", "potri", "trtri"), dtype=np.float64)
 _ROOT5 = math.sqrt(5.0)
 _LENGTH, _MATERN, _TREND, _NOISE = (-1.0, 1.2), (0.0, 1.0), (-2.0, 2.0), (-9.0, 2.0)  # mean and deviation of a prior
-_BOUNDS = ((-4.6, 4.6), (-8.0, 6.0), (-14.0, 8.0), (-16.0, 0.7))
+_BOUNDS = ((-3.0, 4.6), (-8.0, 6.0), (-14.0, 8.0), (-16.0, 0.7))
+_MUCH_NOISE = -1.5
 _LEAST_NOISE = 1e-8
 _MEAN_PRECISION = 1e-2  # of the prior of the constant mean
 _LEAST_VARIANCE = 1e-12
@@ -47,8 +48,18 @@ def expected(encoding: Encoding) -> Floats:
     return _priors(encoding)[0]
 
 
-def fitted(encoding: Encoding, data: Data, start: Floats, iterations: int) -> Floats:
-    """Return the most likely parameters found from `start` in so many iterations of L-BFGS-B."""
+def guesses(encoding: Encoding) -> list[Floats]:
+    """Return parameters to start from that explain results by what is near them, and by noise.
+
+    Both can be maxima of the likelihood, and no path uphill leads from the first to the second.
+    """
+    by_noise = expected(encoding)
+    by_noise[-1] = _MUCH_NOISE
+    return [expected(encoding), by_noise]
+
+
+def fitted(encoding: Encoding, data: Data, start: Floats, iterations: int) -> tuple[Floats, float]:
+    """Return the most likely parameters near `start`, and minus the logarithm of their posterior; by L-BFGS-B."""
     bounds = [_BOUNDS[0]] * encoding.count + list(_BOUNDS[1:])
     low, high = np.array(bounds).T
     found: Any = minimize(
@@ -60,7 +71,7 @@ def fitted(encoding: Encoding, data: Data, start: Floats, iterations: int) -> Fl
         bounds=bounds,
         options={"maxiter": iterations, "maxfun": 2 * iterations},
     )
-    return np.asarray(found.x, dtype=np.float64)
+    return np.asarray(found.x, dtype=np.float64), float(found.fun)
 
 
 class Posterior:
@@ -69,6 +80,7 @@ class Posterior:
     def __init__(self, encoding: Encoding, parameters: Floats, data: Data) -> None:
         self.data = data
         self._kernel = _covariance(encoding, parameters)
+        self._scaled, self._centred = data.rows * self._kernel.inverse, self._kernel.centred(data.rows)
         matrix = self._kernel.matrix(data.rows, data.rows)
         matrix[np.diag_indices(len(matrix))] += math.exp(parameters[-1]) + data.known + _LEAST_NOISE
         self._root: Floats = _INVERT_ROOT(_cholesky(matrix), lower=1)[0]
@@ -85,21 +97,20 @@ class Posterior:
 
     def slopes(self, row: Floats) -> tuple[float, float, Floats, Floats]:
         """Return mean and variance at a row, and the derivatives of both to its columns."""
-        between = self._kernel.matrix(row[None], self.data.rows)[0]
-        slopes = self._kernel.slopes(row, self.data.rows)
-        explained = self._root @ between
-        mean = self._mean + float(between @ self._weights)
-        variance = float(self._kernel.diagonal(row[None])[0] - explained @ explained)
+        between = Row(self._kernel, row, self._scaled, self._centred)
+        explained = self._root @ between.values
+        mean = self._mean + float(between.values @ self._weights)
+        variance = between.variance - float(explained @ explained)
+        rising, falling = between.slopes(np.stack([self._weights, self._root.T @ explained]))
         if variance < _LEAST_VARIANCE:
-            return mean, _LEAST_VARIANCE, slopes.T @ self._weights, np.zeros_like(row)
-        rising = self._kernel.diagonal_slope(row) - 2.0 * slopes.T @ (self._root.T @ explained)
-        return mean, variance, slopes.T @ self._weights, rising
+            return mean, _LEAST_VARIANCE, rising, np.zeros_like(row)
+        return mean, variance, rising, between.variance_slope - 2.0 * falling
 
 
 def _covariance(encoding: Encoding, parameters: Floats) -> Covariance:
     count = encoding.count
     inverse = np.exp(-parameters[:count])[encoding.groups]
-    return Covariance(inverse, encoding.axes, math.exp(parameters[count]), math.exp(parameters[count + 1]))
+    return Covariance(inverse, encoding.middle, math.exp(parameters[count]), math.exp(parameters[count + 1]))
 
 
 def _priors(encoding: Encoding) -> tuple[Floats, Floats]:
@@ -136,10 +147,15 @@ def _loss(parameters: Floats, encoding: Encoding, data: Data, centres: Floats, s
     inverse = np.tril(_INVERT(root, lower=1)[0])
     inverse += np.tril(inverse, -1).T
     ones = inverse.sum(axis=1)
-    residual = data.values - float(ones @ data.values) / (float(ones.sum()) + _MEAN_PRECISION)
+    mean = float(ones @ data.values) / (float(ones.sum()) + _MEAN_PRECISION)
+    residual = data.values - mean
     weights = inverse @ residual
     off = (parameters - centres) / spreads
-    value = 0.5 * float(residual @ weights) + float(np.log(np.diag(root)).sum()) + 0.5 * float(off @ off)
+    value = (
+        0.5 * (float(residual @ weights) + _MEAN_PRECISION * mean * mean)
+        + float(np.log(np.diag(root)).sum())
+        + 0.5 * float(off @ off)
+    )
     pull = inverse - np.outer(weights, weights)
     inner = pull * ((5.0 / 3.0) * (1.0 + far) * near)
     columns = inner.sum(axis=1) @ (scaled * scaled) - (scaled * (inner @ scaled)).sum(axis=0)

@@ -1,12 +1,14 @@
 """What a surrogate is fitted to: results as numbers of about unit scale, larger is better, with what is known of noise.
 
-Gains are bent by a power transform, so that a few terrible results do not squeeze all good ones together, as in HEBO
-(Cowen-Rivers et al., JAIR 2022). Several objectives become one by the augmented Chebyshev function with weights drawn
-anew for every trial, as in ParEGO (Knowles, IEEE TEC 2006).
+Gains are bent, so that a few terrible results do not squeeze all good ones together, as in HEBO (Cowen-Rivers et al.,
+JAIR 2022); which shape fits is for the likelihood of the surrogate to say (Snelson et al., NIPS 2003). Several
+objectives become one by the augmented Chebyshev function with weights drawn anew for every trial, as in ParEGO
+(Knowles, IEEE TEC 2006).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,18 @@ from dspex_coordination.optimizers.base import SearchContext, Told
 
 _POWERS = np.linspace(-2.0, 4.0, 61)
 _AUGMENTATION = 0.05
+_ALIKE = 0.1  # share of results that the logarithm counts as equally good
+_LEAST = 1e-300
+_KINDS = 2
 _FARTHEST = 3.0  # how many deviations from its limit a measure counts at most
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Standardized values after a transform, and the logarithm of how much it stretched the plain ones, summed up."""
+
+    values: Floats
+    stretch: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +83,24 @@ def standardized(values: Floats) -> Floats:
     return result
 
 
-def bent(values: Floats) -> Floats:
-    """Return the values after the power transform of greatest likelihood (Yeo and Johnson 2000), standardized."""
+def shapes(values: Floats) -> list[Shape]:
+    """Return the values bent by the power transform of greatest likelihood, and by the logarithm of what is missing.
+
+    The powers are those of Yeo and Johnson (2000). The logarithm of the distance to the best opens up what is good; a
+    tenth of the results are so near that they count as alike.
+    """
     plain = standardized(values)
-    candidates = _yeo_johnson(plain)
-    likelihood = -0.5 * len(plain) * np.log(np.maximum(candidates.var(axis=1), 1e-300))
-    likelihood += (_POWERS - 1.0) * float((np.sign(plain) * np.log1p(np.abs(plain))).sum())
-    return standardized(candidates[int(np.argmax(likelihood))])
+    powers = _yeo_johnson(plain)
+    steep = (_POWERS - 1.0) * float((np.sign(plain) * np.log1p(np.abs(plain))).sum())
+    best = int(np.argmax(steep - 0.5 * len(plain) * np.log(np.maximum(powers.var(axis=1), _LEAST))))
+    missing = plain.max(initial=0.0) - plain
+    near = max(float(np.quantile(missing, _ALIKE)), 0.01 * float(np.median(missing)), 1e-3 * float(missing.mean()))
+    logs = -np.log(missing + near + _LEAST)
+    return [_shape(powers[best], float(steep[best])), _shape(logs, float(logs.sum()))][:_KINDS]
+
+
+def _shape(values: Floats, steep: float) -> Shape:
+    return Shape(standardized(values), steep - 0.5 * len(values) * math.log(max(float(values.var()), _LEAST)))
 
 
 def sampling_variance(outcomes: Sequence[Outcome], rows: int, gains_: Floats) -> Floats:

@@ -18,10 +18,10 @@ from dspex_coordination.candidate import Candidate
 from dspex_coordination.space import Space
 
 _POOL = 500  # rows anywhere at which the acquisition is looked up first, and as many near the leaders
-_BASES = 24  # candidates drawn anywhere, and as many changed leaders, where not all variables can move by themselves
+_BASES = 12  # candidates drawn anywhere, and as many changed leaders, where not all variables can move by themselves
 _FAR_STARTS = 2
 _ITERATIONS = 30  # of one climb along the axes
-_ROUNDS = 3  # of climbs along the axes and moves of one listed value, by turns
+_TURNS = 3  # of climbs along the axes and changes of listed values
 _TRIED = 32  # values of one variable that are looked up at most
 _STEPS = (1e-3, 0.3)  # of moves near a leader, as parts of an axis
 _CHANCE = 0.3  # that a move changes a variable, at least
@@ -112,33 +112,32 @@ class Proposals:
         return [_Spot(row, base.values, base.moved) for row in rows]
 
     def _climbed(self, spot: _Spot) -> _Spot:
-        """Go uphill along the continuous axes and among the listed values, by turns."""
-        row = spot.row.copy()
+        """Go uphill along the continuous axes and value by value of the listed variables, by turns."""
+        row = spot.row
         axes = np.array([block.start for block in spot.moved if block.points is None], dtype=np.int64)
-        listed = [block for block in spot.moved if block.points is not None]
-        for _ in range(_ROUNDS):
+        listed = [block for block in spot.moved if block.points is not None and len(block.points) > 1]
+        for turn in range(_TURNS):
             if len(axes):
-                row = self._uphill(row, axes)
-            if not listed:
+                row = self._uphill(row, axes, _ITERATIONS if turn == 0 else _ITERATIONS // _TURNS)
+            before = row
+            for block in listed:
+                rows = self._replaced(row, block)
+                row = rows[int(np.argmax(self._acquisition.values(rows)))]
+            if np.array_equal(row, before):
                 break
-            rows = np.concatenate([row[None], *(self._replaced(row, block) for block in listed)])
-            best = int(np.argmax(self._acquisition.values(rows)))
-            if best == 0:
-                break
-            row = rows[best]
         return _Spot(row, spot.values, spot.moved)
 
     def _replaced(self, row: Floats, block: Block) -> Floats:
-        """Return the row with other values of a listed variable, the nearest ones if there are many."""
+        """Return the row as it is and with each value of a listed variable, the nearest ones if there are many."""
         points = block.points if block.points is not None else np.zeros((0, 1))
         if len(points) > _TRIED:
             far = np.abs(points - row[block.columns]).sum(axis=1)
             points = points[np.argsort(far, kind="stable")[:_TRIED]]
         rows = np.repeat(row[None], len(points), axis=0)
         rows[:, block.columns] = points
-        return rows
+        return np.concatenate([row[None], rows])
 
-    def _uphill(self, row: Floats, axes: Any) -> Floats:
+    def _uphill(self, row: Floats, axes: Any, iterations: int) -> Floats:
         moved = row.copy()
 
         def descent(place: Floats) -> tuple[float, Floats]:
@@ -147,7 +146,7 @@ class Proposals:
             return -value, -slope[axes]
 
         limits = [(0.0, 1.0)] * len(axes)
-        options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS}
+        options = {"maxiter": iterations, "maxfun": 2 * iterations}
         found: Any = minimize(descent, row[axes], jac=True, method="L-BFGS-B", bounds=limits, options=options)
         result = row.copy()
         result[axes] = np.clip(found.x, 0.0, 1.0)

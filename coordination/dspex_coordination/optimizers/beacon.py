@@ -14,9 +14,9 @@ import numpy as np
 
 from dspex_coordination.beacon.acquisition import Acquisition
 from dspex_coordination.beacon.encoding import Encoding
-from dspex_coordination.beacon.gaussian_process import Data, Posterior, expected, fitted
+from dspex_coordination.beacon.gaussian_process import Data, Posterior, fitted, guesses
 from dspex_coordination.beacon.kernel import Floats
-from dspex_coordination.beacon.outcomes import Outcome, bent, outcome_of, room_of, sampling_variance, single
+from dspex_coordination.beacon.outcomes import Outcome, outcome_of, room_of, sampling_variance, shapes, single
 from dspex_coordination.beacon.proposals import Proposals
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
@@ -25,10 +25,13 @@ from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_coordination.sampling import sobol
 
+_PERIOD = 4
+_LEAP = 0.3
 _LEAST = 3  # results from which on there is something to model
 _LEADERS = 5  # best known candidates near which others are looked for
 _BEST, _LATEST, _EVEN = 120, 60, 40  # results that are modelled when there are more: the best, the latest, some of all
 _REFIT = 20  # the parameters are learnt anew when there are a 20th more results
+_BROAD = 4  # every fourth time not only from the last parameters
 _ITERATIONS = 40
 _WORK = 4000  # results times iterations of one fit
 
@@ -37,7 +40,7 @@ class Beacon(SearchOptimizer):
     """Bayesian optimisation. The first `initial` trials cover the space; each result, also earlier, counts as one.
 
     Takes any number of objectives and bounds, results on a part of the rows (they count less) and failed trials (what
-    is near them counts as a little worse than expected). Raises OptimizerError for `initial` below 1.
+    is near them counts as middling at best). Raises OptimizerError for `initial` below 1.
     """
 
     name = "beacon"
@@ -56,8 +59,9 @@ class Beacon(SearchOptimizer):
         self._outcomes: dict[str, Outcome] = {}
         self._unknown: dict[str, Floats] = {}
         self._rows: dict[str, Floats] = {}
-        self._fitted_at = 0
-        self._parameters: list[Floats] = [expected(self._encoding)] * (1 + len(self.context.bounds))
+        self._fits = self._fitted_at = 0
+        self._shape = 0
+        self._parameters: list[Floats] = []
         for told in self.book.earlier:
             self._note(told)
 
@@ -74,21 +78,23 @@ class Beacon(SearchOptimizer):
 
     def extra_state(self) -> dict[str, Any]:
         """Return the learnt parameters."""
-        return {"fitted_at": self._fitted_at, "parameters": [one.tolist() for one in self._parameters]}
+        parameters = [one.tolist() for one in self._parameters]
+        counts = {"fits": self._fits, "fitted_at": self._fitted_at, "shape": self._shape}
+        return {**counts, "parameters": parameters}
 
     def load_extra(self, extra: Mapping[str, Any]) -> None:
         """Take over learnt parameters."""
-        self._fitted_at = extra["fitted_at"]
+        self._fits, self._fitted_at, self._shape = (extra[key] for key in ("fits", "fitted_at", "shape"))
         self._parameters = [np.array(one, dtype=np.float64) for one in extra["parameters"]]
 
     def propose(self, number: int) -> Ask | None:
         """Return a candidate of the design, or the most promising one by the model."""
-        before = (self._fitted_at, self._parameters)
+        before = (self._fits, self._fitted_at, self._shape, self._parameters)
         covering = number + len(self.book.earlier) < self._initial or len(self._outcomes) < _LEAST
         first = [self._of_design(number)] if covering else self._promising(number)
         ask = self.unseen(lambda attempt: first[attempt] if attempt < len(first) else self._any(number, attempt))
         if ask is None:
-            self._fitted_at, self._parameters = before
+            self._fits, self._fitted_at, self._shape, self._parameters = before
         return ask
 
     def _any(self, number: int, attempt: int) -> Candidate:
@@ -108,37 +114,57 @@ class Beacon(SearchOptimizer):
         outcomes, gains = [outcomes[index] for index in chosen], gains[chosen]
         rows = np.array([outcome.row for outcome in outcomes])
         noise = sampling_variance(outcomes, self.context.validation_rows, gains)
-        targets = [bent(gains), *(room_of(outcomes, index) for index in range(len(self.context.bounds)))]
-        data = [Data(rows, values, noise) for values in targets]
-        self._fit(data)
-        posteriors = [self._imagined(one, parameters) for one, parameters in zip(data, self._parameters, strict=True)]
-        means, _ = posteriors[0].predict(rows)
+        bent = shapes(gains)
+        data = [Data(rows, shape.values, noise) for shape in bent]
+        data += [Data(rows, room_of(outcomes, index), noise) for index in range(len(self.context.bounds))]
+        self._fit(data, [shape.stretch for shape in bent])
+        outcome = self._imagined(data[self._shape], self._parameters[self._shape], hopeful=True)
+        limits = [
+            self._imagined(one, parameters, hopeful=False)
+            for one, parameters in zip(data[len(bent) :], self._parameters[len(bent) :], strict=True)
+        ]
+        means, _ = outcome.predict(rows)
         feasible = np.array([outcome.feasible for outcome in outcomes])
-        worth = np.where(feasible, means, means - 1e6) if feasible.any() else targets[-1]
+        worth = np.where(feasible, means, means - 1e6) if feasible.any() else data[-1].values
         leaders = [outcomes[int(index)].candidate for index in np.argsort(-worth, kind="stable")[:_LEADERS]]
         best = float(means[feasible].max()) if feasible.any() else None
-        acquisition = Acquisition(posteriors[0], best, posteriors[1:])
+        if best is not None:
+            best = float(outcome.data.values[len(rows) :].max(initial=best))
+        if best is not None and number % _PERIOD == 0:
+            best += _LEAP
+        acquisition = Acquisition(outcome, best, limits)
         return Proposals(self.space, self._encoding, acquisition, rng).ranked(leaders)
 
-    def _fit(self, data: Sequence[Data]) -> None:
+    def _fit(self, data: Sequence[Data], stretches: Sequence[float]) -> None:
+        """Learn the parameters anew once there are enough more results, and which of the shapes fits."""
         count = len(self._outcomes)
         if self._fitted_at and count - self._fitted_at < max(1, count // _REFIT):
             return
-        iterations = min(_ITERATIONS, max(1, _WORK // len(data[0].values)))
-        self._fitted_at = count
-        self._parameters = [
-            fitted(self._encoding, one, start, iterations) for one, start in zip(data, self._parameters, strict=True)
-        ]
+        starts = [guesses(self._encoding)] * len(data) if self._fits % _BROAD == 0 else [[]] * len(data)
+        if self._parameters:
+            starts = [[known, *others] for known, others in zip(self._parameters, starts, strict=True)]
+        found = [self._fitted(one, several) for one, several in zip(data, starts, strict=True)]
+        self._fits, self._fitted_at, self._parameters = self._fits + 1, count, [parameters for parameters, _ in found]
+        self._shape = min(range(len(stretches)), key=lambda index: found[index][1] - stretches[index])
 
-    def _imagined(self, data: Data, parameters: Floats) -> Posterior:
-        """Return the posterior, with pending trials as expected and failed ones a deviation below."""
+    def _fitted(self, data: Data, starts: Sequence[Floats]) -> tuple[Floats, float]:
+        iterations = min(_ITERATIONS, max(1, _WORK // len(data.values)))
+        return min((fitted(self._encoding, data, start, iterations) for start in starts), key=lambda fit: fit[1])
+
+    def _imagined(self, data: Data, parameters: Floats, *, hopeful: bool) -> Posterior:
+        """Return the posterior, with pending trials as expected and failed ones middling at best.
+
+        A `hopeful` one takes pending trials to be as good as the best so far at least, so that others look elsewhere.
+        """
         posterior = Posterior(self._encoding, parameters, data)
         pending = [self._row(ask.candidate) for ask in self.book.pending.values()]
         rows = [*pending, *self._unknown.values()]
         if not rows:
             return posterior
-        means, variances = posterior.predict(np.array(rows))
-        means[len(pending) :] -= np.sqrt(variances[len(pending) :])
+        means, _ = posterior.predict(np.array(rows))
+        if hopeful:
+            means[: len(pending)] = np.maximum(means[: len(pending)], posterior.predict(data.rows)[0].max())
+        means[len(pending) :] = np.minimum(means[len(pending) :], np.median(data.values))
         return Posterior(self._encoding, parameters, data.joined(Data(np.array(rows), means, np.zeros(len(rows)))))
 
     def _note(self, told: Told) -> None:
