@@ -121,7 +121,7 @@ def test_a_file_in_another_encoding_is_refused(dspex: Run, folder: Path) -> None
         ("--budget-usd=-1", "budget_usd must be above 0"),
         ("--budget-usd nan", "budget_usd must be above 0"),
         ("--optimizer bootstrp", "Did you mean 'bootstrap'?"),
-        ("--metric exat", "Did you mean 'exact'?"),
+        ("--metric exat", "Did you mean 'exact'"),
         ("--lm opnai/gpt-4o", "Did you mean 'openai/gpt-4o'"),
         ("--lm gpt-4o-mini", "Did you mean 'openai/gpt-4o-mini'"),
         ("--lm openai/gpt-4o-mini", "set the environment variable OPENAI_API_KEY"),

@@ -107,8 +107,10 @@ def test_no_column_is_suggested_whose_values_do_not_fit(tmp_path: Path, route: t
     assert "--map intent=<column>" in text
 
 
-def test_another_delimiter_is_recognised(tmp_path: Path, route: type[Program]) -> None:
-    assert "separated by ';'" in _fault(_file(tmp_path, "d.csv", "message;intent\nhi;cash\n"), route)
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_another_delimiter_is_recognised(tmp_path: Path, route: type[Program], sign: str) -> None:
+    path = _file(tmp_path, "d.csv", f"message{sign}intent\nhi{sign}cash\nho, he{sign}card\n")
+    assert load_data(path, route).examples == load_data(ROWS, route).examples
 
 
 def test_a_mapping_to_nothing_is_refused_with_near_matches(route: type[Program]) -> None:

@@ -1,80 +1,41 @@
-"""Evaluation: a program's score on labelled rows, with an interval, the errors and the bill."""
+"""Running a program over labelled rows: one score for each, in their order, whatever ends first."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import CoordinationError
-from dspex_ray.calls import recording, tagged
+from dspex_ray.calls import CallLog, recording, tagged
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.demos import held_out
-from dspex_ray.errors import LMContextWindowError, LMError, UsageError
+from dspex_ray.errors import UsageError
+from dspex_ray.evaluation.interruption import EvaluationInterruptedError
+from dspex_ray.evaluation.result import Evaluation, RowScore, summarize
 from dspex_ray.example import Example
-from dspex_ray.metrics import Metric, MetricError, default_metric, resolve_metric, score
+from dspex_ray.infrastructure import is_infrastructure
+from dspex_ray.metrics import (
+    Metric,
+    MetricError,
+    Scored,
+    close_metric,
+    default_metric,
+    metric_name,
+    resolve_metric,
+    scored,
+)
 from dspex_ray.problems import shown
 from dspex_ray.program import Program, refuse_running_loop
-
-_REFUSED_REQUEST = (400, 413, 422)  # HTTP statuses that blame this one request, not the model's reachability
+from dspex_ray.schema import literal_options
 
 Progress = Callable[[int, int], None]
 """Called after each row with (rows done, rows in all), on the event loop; what it raises stops the evaluation."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowScore:
-    """One row's result. `row` is its position; `output` is JSON, None if the program gave none."""
-
-    row: int
-    example_id: str
-    score: float
-    output: Any = None
-    error: str | None = None
-    cost_usd: float = 0.0
-    calls: int = 0
-    unpriced_calls: int = 0
-    latency_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The mean score of all rows with its 95 % interval. `cost_usd` leaves out `unpriced_calls`."""
-
-    accuracy: float
-    low: float
-    high: float
-    rows: int
-    errors: int
-    cost_usd: float
-    calls: int
-    unpriced_calls: int
-    wall_s: float
-    scores: tuple[RowScore, ...] = field(repr=False)
-
-    @property
-    def mean(self) -> float:
-        """The mean score: the accuracy where the metric gives 0 or 1."""
-        return self.accuracy
-
-    def to_json(self, *, with_scores: bool = False) -> dict[str, Any]:
-        """Return the figures as JSON, the rows' own only if asked for."""
-        figures = asdict(self)
-        if not with_scores:
-            del figures["scores"]
-        return figures
-
-
-def is_infrastructure(error: BaseException) -> bool:
-    """Whether an error says nothing about the program: the model was out of reach, refused the key or is unknown.
-
-    A request the model refuses for its content or size is the program's fault and scores 0.
-    """
-    if not isinstance(error, LMError) or isinstance(error, LMContextWindowError):
-        return False
-    return error.retryable or error.status not in _REFUSED_REQUEST
+Keep = Callable[[RowScore], None]
+"""Called with each row as it ends, in no order."""
 
 
 async def evaluate_rows(
@@ -85,13 +46,14 @@ async def evaluate_rows(
     rows: Sequence[int] | None = None,
     concurrency: int = 16,
     progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> list[RowScore]:
     """Return one score for each example, in their order; `rows` are their numbers if not 0, 1, 2, ...
 
     A row whose output never became valid, or whose program raised, scores 0 with the error. An example that is in the
     program's demonstration pool is not shown to itself. Raises LMError for an unreachable or refusing model,
     UsageError for the caller's mistake and MetricError for a broken metric: none of these is a score. The first
-    such error stops the rows under way.
+    such error stops the rows under way. `keep` is told each row as it ends, so that nothing done is lost.
     """
     if concurrency < 1:
         raise UsageError(f"concurrency must be at least 1, got {concurrency}.")
@@ -104,6 +66,8 @@ async def evaluate_rows(
     async def work(queue: Iterator[tuple[int, tuple[int, Example]]]) -> None:
         for position, (row, example) in queue:
             scores[position] = await _score_row(program, example, metric, row)
+            if keep is not None:
+                keep(scores[position])
             if progress is not None:
                 progress(len(scores), len(examples))
             # a model in this process never waits: let the other rows and the caller's tasks have their turn
@@ -120,7 +84,7 @@ async def evaluate_rows(
 
 async def _score_row(program: Program, example: Example, metric: Metric, row: int) -> RowScore:
     started = time.perf_counter()
-    output, error, value = None, None, 0.0
+    output, error, verdict = None, None, Scored(0.0)
     with recording() as log, tagged(row=row), held_out(example):
         try:
             output = await program.acall(example.input)
@@ -130,19 +94,27 @@ async def _score_row(program: Program, example: Example, metric: Metric, row: in
             if is_infrastructure(failure):
                 raise
             error = f"{type(failure).__name__}: {failure}"  # the program's own failure is its score
-        else:
-            value = await score(metric, example, output, row)
+        latency_s, own_calls = time.perf_counter() - started, len(log.records)
+        if output is not None:
+            verdict = await scored(metric, example, output, row)
     return RowScore(
         row=row,
         example_id=example.id,
-        score=value,
+        score=verdict.score,
         output=None if output is None else output.model_dump(mode="json"),
         error=error,
         cost_usd=log.cost_usd,
         calls=len(log.records),
         unpriced_calls=sum(record.cost_usd is None for record in log.records),
-        latency_s=time.perf_counter() - started,
+        latency_s=latency_s,
+        feedback=error if verdict.feedback is None else verdict.feedback,
+        measures=verdict.measures,
+        metric_cost_usd=_cost_after(log, own_calls),
     )
+
+
+def _cost_after(log: CallLog, calls: int) -> float:
+    return sum(record.cost_usd or 0.0 for record in log.records[calls:])
 
 
 async def aevaluate(
@@ -154,42 +126,49 @@ async def aevaluate(
     limit: int | None = None,
     concurrency: int = 16,
     progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> Evaluation:
     """Return the program's score on `data` (see `load_data`), the first `limit` rows of it if given.
 
-    The metric is a name, a function or, by default, `exact` on the output fields the data gives. Raises what
-    `load_data` and `evaluate_rows` raise.
+    The metric is a name (with options, as in `numeric(tolerance=0.01)`), a function or, by default, `exact` on the
+    output fields the data gives. Its connections are closed at the end. The result is the same for any concurrency if
+    the model's answers are. Raises what `load_data` and `evaluate_rows` raise.
     """
+    dataset, chosen = _prepared(program, data, metric, mapping, limit)
+    started = time.perf_counter()
+    try:
+        scores = await evaluate_rows(
+            program, dataset.examples, chosen, concurrency=concurrency, progress=progress, keep=keep
+        )
+    finally:
+        await close_metric(chosen)
+    return summarize(scores, time.perf_counter() - started, dataset.examples, **_described(program, dataset, chosen))
+
+
+def _prepared(
+    program: Program, data: Any, metric: str | Metric | None, mapping: Mapping[str, str] | None, limit: int | None
+) -> tuple[Dataset, Metric]:
     if not isinstance(program, Program):
         raise UsageError(f"evaluate needs a program instance, such as Route(), got {shown(program)}.")
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1, got {limit}.")
-    dataset: Dataset = load_data(data, type(program), mapping=mapping)
+    dataset = load_data(data, type(program), mapping=mapping)
     chosen = default_metric(type(program), dataset) if metric is None else resolve_metric(metric)
-    examples = dataset.examples if limit is None else dataset.examples[:limit]
-    started = time.perf_counter()
-    scores = await evaluate_rows(program, examples, chosen, concurrency=concurrency, progress=progress)
-    return summarize(scores, time.perf_counter() - started)
+    return dataset if limit is None else dataset.first(limit), chosen
 
 
-def summarize(scores: Sequence[RowScore], wall_s: float) -> Evaluation:
-    """Return the figures of the rows. Raises UsageError without any."""
-    from dspex_ray.intervals import interval  # noqa: PLC0415 - numpy, only once there are scores
-
-    values = [one.score for one in scores]
-    low, high = interval(values)
-    return Evaluation(
-        accuracy=sum(values) / len(values),
-        low=low,
-        high=high,
-        rows=len(scores),
-        errors=sum(one.error is not None for one in scores),
-        cost_usd=sum(one.cost_usd for one in scores),
-        calls=sum(one.calls for one in scores),
-        unpriced_calls=sum(one.unpriced_calls for one in scores),
-        wall_s=wall_s,
-        scores=tuple(scores),
-    )
+def _described(program: Program, dataset: Dataset, metric: Metric) -> dict[str, Any]:
+    fields = type(program).Output.model_fields
+    pool = {canonical_json(example.input) for example in program.demo_pool.examples}
+    leaked = sum(canonical_json(example.input) in pool for example in dataset.examples) if pool else 0
+    return {
+        "metric": metric_name(metric),
+        "program": program.path,
+        "source": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "leaked_rows": leaked,
+        "literals": {n: options for n in fields if (options := literal_options(type(program).Output, n)) is not None},
+    }
 
 
 def evaluate(
@@ -202,22 +181,28 @@ def evaluate(
     concurrency: int = 16,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Return the program's score on `data`, from code without an event loop; see `aevaluate`."""
+    """Return the program's score on `data`, from code without an event loop; see `aevaluate`.
+
+    Ctrl-C raises EvaluationInterruptedError, a KeyboardInterrupt that holds the rows done so far.
+    """
     refuse_running_loop("evaluate(...)", "await aevaluate(...)")
+    dataset, chosen = _prepared(program, data, metric, mapping, limit)
+    done: list[RowScore] = []
+    started = time.perf_counter()
 
     async def once() -> Evaluation:
         try:
             return await aevaluate(
-                program,
-                data,
-                metric=metric,
-                mapping=mapping,
-                limit=limit,
-                concurrency=concurrency,
-                progress=progress,
+                program, dataset, metric=chosen, concurrency=concurrency, progress=progress, keep=done.append
             )
         finally:
-            if isinstance(program, Program):
-                await program.aclose()
+            await program.aclose()
 
-    return asyncio.run(once())
+    try:
+        return asyncio.run(once())
+    except KeyboardInterrupt as pressed:
+        rows = sorted(done, key=lambda one: one.row)
+        kept = [dataset.examples[one.row] for one in rows]
+        described = _described(program, dataset, chosen)
+        partial = summarize(rows, time.perf_counter() - started, kept, **described) if rows else None
+        raise EvaluationInterruptedError(partial, len(dataset)) from pressed
