@@ -147,7 +147,7 @@ class LiteLLMLM:
 
     async def aclose(self) -> None:
         """Close no connection: litellm's belong to the process."""
-        self._gates.close_here()
+        await self._gates.aclose_here()
 
     @property
     def _what(self) -> str:

@@ -146,7 +146,7 @@ class OpenAICompatibleLM:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Calling it twice is harmless."""
-        self._gates.close_here()
+        await self._gates.aclose_here()
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session is not None:
             await session.close()

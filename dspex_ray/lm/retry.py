@@ -82,7 +82,7 @@ class Retry:
             except TimeoutError as error:
                 raise timed_out(what, timeout_s, number) from error
             except LMError as error:
-                error.attempts = number
+                error.attempts += number - 1  # one that was never sent comes with 0
                 if adapt(error):
                     continue
                 failures += 1

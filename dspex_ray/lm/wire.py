@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from dspex_ray.errors import LMBadReplyError, LMContentFilterError, LMError
 from dspex_ray.lm.base import Usage
@@ -163,7 +163,7 @@ def usage_of(usage: Any) -> Usage | None:
     )
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

@@ -48,8 +48,9 @@ class ModelServer:
 
     `answer` is a rule (see `rule_of`); `weather` says what goes wrong and how long answers take; with `api_key` any
     other key gets 401; a prompt of more than `context_window` tokens gets 400 `context_length_exceeded`; parts of the
-    protocol in `refuses` get 400 (see `refuse_unsupported`). Port 0 takes a free one. Entering starts the server in a
-    thread of its own, leaving stops it and ends requests that hang. Raises ConfigurationError for a port in use.
+    protocol in `refuses` get 400 (see `refuse_unsupported`); `headers` go with each reply. Port 0 takes a free one.
+    Entering starts the server in a thread of its own, leaving stops it and ends requests that hang. Raises
+    ConfigurationError for a port in use.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ModelServer:
         models: Sequence[str] = ("simulated",),
         context_window: int | None = None,
         refuses: Collection[str] = (),
+        headers: Mapping[str, str] | None = None,
         port: int = 0,
     ) -> None:
         self._rule = rule_of(answer)
@@ -69,6 +71,7 @@ class ModelServer:
         self._models = tuple(models)
         self._context_window = context_window
         self._refuses = frozenset(refuses)
+        self._headers = dict(headers or {})
         self._port = port
         self._counts = ModelCounts()
         self._bodies: list[dict[str, Any]] = []
@@ -216,7 +219,9 @@ class ModelServer:
             await response.write(payload[: len(payload) // 2])
             return self._break(request, response)
         if fault == "slow":
-            response = web.StreamResponse(headers={"Content-Type": "application/json", **request_id_header(number)})
+            response = web.StreamResponse(
+                headers={"Content-Type": "application/json", **request_id_header(number), **self._headers}
+            )
             response.content_length = len(payload)
             await response.prepare(request)
             await self._drip(response, payload[:-1])
@@ -224,12 +229,16 @@ class ModelServer:
             await response.write_eof(payload[-1:])
             return response
         self._counts.answered(usage)
-        return web.Response(body=payload, content_type="application/json", headers=request_id_header(number))
+        return web.Response(
+            body=payload, content_type="application/json", headers=request_id_header(number) | self._headers
+        )
 
     async def _send_stream(
         self, request: web.Request, number: int, body: Mapping[str, Any], text: str, fault: Fault
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **request_id_header(number)})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", **request_id_header(number), **self._headers}
+        )
         await response.prepare(request)
         for position, event in enumerate(events(number, body, text)):
             if position == 2 and fault == "cut":  # noqa: PLR2004 - after the role and the first piece
@@ -238,7 +247,8 @@ class ModelServer:
                 event["usage"] = WRONG_USAGE
             data = "{broken" if position == 1 and fault == "malformed" else json.dumps(event)
             payload = f"data: {data}\n\n".encode()
-            await (self._drip(response, payload) if fault == "slow" and position == 1 else response.write(payload))
+            drips = position == 2 and fault == "slow"  # noqa: PLR2004 - from the second piece on
+            await (self._drip(response, payload) if drips else response.write(payload))
         if fault == "malformed":
             self._counts.status(200)
         else:

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dspex_agents.clock import ManualClock
-from dspex_ray.errors import ConfigurationError, LMRateLimitError, LMServerError, LMTimeoutError
+from dspex_ray.errors import ConfigurationError, LMConnectionError, LMRateLimitError, LMServerError, LMTimeoutError
 from dspex_ray.lm.base import ChatMessage, LMRequest, Usage
 from dspex_ray.lm.limits import LMLimits
 from dspex_ray.lm.limits.adaptive import AdaptiveConcurrency
 from dspex_ray.lm.limits.allowance import Allowance
 from dspex_ray.lm.limits.gate import ModelGate
 from dspex_ray.lm.limits.lender import OwnLender
+from dspex_ray.lm.limits.places import Places
 from dspex_ray.lm.limits.rate_bucket import RateBucket
 from dspex_ray.lm.limits.slices import PLACES_S, Slice, SliceBook, SliceBooks, TakeSlice
 from dspex_ray.lm.rate_headers import RateNews
@@ -304,6 +305,46 @@ def test_calls_wait_in_order_for_a_place_and_those_cancelled_leave_none_lost() -
     in_scene(many)
     assert order == [0, 1, 2, 4, 5, 6, 7]
     assert scene.gate.in_flight == 0
+
+
+def test_a_lender_that_does_not_answer_is_one_of_our_errors() -> None:
+    async def lost(_: TakeSlice) -> Slice:
+        raise OSError("gone")
+
+    timing = Timing(clock=ManualClock())
+    allowance = Allowance("m", LMLimits(requests_per_minute=5), "holder", lost, timing)
+    gate = ModelGate("m", 10, timing, allowance=allowance)
+    with pytest.raises(LMConnectionError, match=r"limits of m are shared.*gone") as caught:
+        asyncio.run(gate.enter(REQUEST, 60.0, is_first=True))
+    assert (caught.value.attempts, gate.in_flight) == (0, 0)
+
+
+def test_borrowed_places_are_kept_while_calls_are_open_and_given_back_at_the_end() -> None:
+    book, told = SliceBook(LMLimits(concurrency=3), 0.0), []
+
+    async def lender(ask: TakeSlice) -> Slice:
+        told.append((ask.places, ask.in_use))
+        return book.take(ask, 0.0)
+
+    async def use() -> int:
+        timing = Timing()
+        places = Places("m", book.limits, "holder", lender, 3)
+        gate = ModelGate("m", 3, timing, places=places)
+        open_calls = [await gate.enter(REQUEST, 60.0, is_first=True) for _ in range(3)]
+        waiting = asyncio.create_task(gate.enter(REQUEST, 60.0, is_first=True))
+        await asyncio.sleep(0)
+        assert (gate.in_flight, waiting.done()) == (3, False)
+        open_calls[0].leave()
+        last = await waiting
+        most = gate.in_flight
+        for call in (*open_calls, last):
+            call.leave()
+        await gate.aclose()
+        return most
+
+    assert asyncio.run(use()) == 3
+    assert told[-1] == (0, 0)
+    assert book.places_out() == {}
 
 
 def test_the_pace_of_requests_is_held_with_few_messages_to_the_lender() -> None:

@@ -6,11 +6,11 @@ import asyncio
 import math
 from typing import Final
 
-from dspex_ray.errors import LMRateLimitError
+from dspex_ray.errors import LMConnectionError, LMRateLimitError
 from dspex_ray.lm.base import LMRequest, Usage
 from dspex_ray.lm.limits.lender import Lender
 from dspex_ray.lm.limits.settings import LMLimits
-from dspex_ray.lm.limits.slices import HELD_S, TakeSlice
+from dspex_ray.lm.limits.slices import HELD_S, Slice, TakeSlice
 from dspex_ray.lm.retry import Timing
 from dspex_ray.lm.tokens import count_prompt_tokens
 
@@ -33,7 +33,8 @@ class Allowance:
     async def reserve(self, request: LMRequest, patience_s: float) -> int:
         """Wait until a request may be sent; return the tokens set aside for it.
 
-        Raises LMRateLimitError when that would take more than `patience_s`, without waiting.
+        Raises LMRateLimitError when that would take more than `patience_s`, without waiting, and LMConnectionError when
+        the lender does not answer.
         """
         tokens = self._estimate(request)
         async with self._turn:
@@ -72,7 +73,7 @@ class Allowance:
     async def _borrow(self, tokens: int, patience_s: float, *, is_fresh: bool) -> float:
         """Fill the store for a request; a positive result is the wait for that request alone, taken already."""
         kept = (max(0, self._requests), max(0, self._tokens)) if is_fresh else (0, 0)
-        lent = await self._lender(
+        lent = await self._ask(
             TakeSlice(
                 model=self._model,
                 limits=self._limits,
@@ -91,6 +92,7 @@ class Allowance:
                 f"{self._model} is at its limit ({self._limits}): the next request could be sent in {lent.wait_s:.3g} "
                 f"s, the call's timeout leaves {patience_s:.3g} s. Call less often, or raise timeout_s or the limits.",
                 retry_after_s=lent.wait_s,
+                attempts=0,
             )
         if lent.wait_s:
             self._requests, self._tokens = kept[0] + lent.requests - 1, kept[1] + lent.tokens - tokens
@@ -100,3 +102,13 @@ class Allowance:
         self._tokens = kept[1] + lent.tokens if not uncapped[1] else 0
         self._until = self._timing.clock.monotonic() + HELD_S
         return 0.0
+
+    async def _ask(self, ask: TakeSlice) -> Slice:
+        try:
+            return await self._lender(ask)
+        except Exception as error:
+            raise LMConnectionError(
+                f"The limits of {self._model} are shared, and whoever keeps them did not answer "
+                f"({type(error).__name__}: {error}). Nothing was sent; calling again may succeed.",
+                attempts=0,
+            ) from error

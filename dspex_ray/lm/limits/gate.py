@@ -115,10 +115,10 @@ class ModelGate:
         self._adaptive.ceiling = ceiling
         self._let_in()
 
-    def close(self) -> None:
-        """End what runs beside the calls."""
+    async def aclose(self) -> None:
+        """End what runs beside the calls, and give borrowed places back."""
         if self._places is not None:
-            self._places.close()
+            await self._places.aclose()
 
     def _pause_until(self, at: float) -> None:
         self._paused_until = max(self._paused_until, at)
@@ -130,6 +130,7 @@ class ModelGate:
                 f"{patience_s:.3g} s. Call less often, or raise timeout_s.",
                 status=429,
                 retry_after_s=wait_s,
+                attempts=0,
             )
         await self._timing.sleep(wait_s * (1.0 + self._timing.rng.random() / 10))
 

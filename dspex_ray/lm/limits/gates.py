@@ -50,11 +50,11 @@ class Gates:
             gate = self._gates[loop] = self._new()
         return gate
 
-    def close_here(self) -> None:
+    async def aclose_here(self) -> None:
         """End what the gate of the running loop does beside the calls."""
         gate = self._gates.pop(asyncio.get_running_loop(), None)
         if gate is not None:
-            gate.close()
+            await gate.aclose()
 
     def _new(self) -> ModelGate:
         made, limits = self._made, self._made.limits

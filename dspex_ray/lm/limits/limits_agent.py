@@ -35,8 +35,8 @@ class ModelLimitsAgent(Agent):
         return self._books.take(body, self.context.clock.monotonic())
 
     def details(self) -> dict[str, Any]:
-        """Return each model's caps and who holds how many places."""
+        """Return each model's caps, who holds how many places, and how often a slice was asked for."""
         return {
-            model: {"limits": str(book.limits), "places": book.places_out()}
+            model: {"limits": str(book.limits), "places": book.places_out(), "asked": book.asked}
             for model, book in self._books.books.items()
         }

@@ -16,6 +16,7 @@ _RENEW_S: Final = 1.0
 _SHORT_S: Final = 0.1
 _SHORTEST_S: Final = 0.02
 _IDLE_S: Final = 1.0
+_GIVE_BACK_S: Final = 1.0
 
 
 class Gate(Protocol):
@@ -51,10 +52,16 @@ class Places:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(gate), name=f"places of {self._model}")
 
-    def close(self) -> None:
-        """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
+    async def aclose(self) -> None:
+        """Ask no more, and give back what is held, if the lender answers within a second."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GIVE_BACK_S):
+                await self._ask(0, 0)
 
     async def _run(self, gate: Gate) -> None:
         loop = asyncio.get_running_loop()

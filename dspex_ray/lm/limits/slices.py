@@ -73,13 +73,14 @@ class SliceBook:
     """
 
     def __init__(self, limits: LMLimits, now: float) -> None:
-        self.limits = limits
+        self.limits, self.asked = limits, 0
         self._requests = _bucket(limits.requests_per_minute, now)
         self._tokens = _bucket(limits.tokens_per_minute, now)
         self._holders: dict[str, _Holder] = {}
 
     def take(self, ask: TakeSlice, now: float) -> Slice:
         """Lend a slice. Units not there yet are lent with the wait until they are: first come, first served."""
+        self.asked += 1
         self.expire(now)
         self._give_back(ask, now)
         places = self._places(ask, now)
