@@ -11,6 +11,7 @@ import pytest
 from dspex_agents.roles.plan import Failure, Outcome, Work
 from dspex_coordination import SweepError
 from dspex_coordination.sweep.losses import Losses
+from dspex_coordination.sweep.units import Unit
 
 Toy = Any  # the class of the `toy` fixture in conftest.py
 GONE = Failure("infrastructure", "HostDied", "process 7 died", retryable=True)
@@ -27,46 +28,55 @@ def simulated(toy: Toy, *, workers: int = 4, seed: int = 0, **options: Any) -> A
 
 
 # the pure part ----------------------------------------------------------------------------------------------------
+def unit(*rows: int, trial: int = 0) -> Unit:
+    return Unit(trial, "validation", (rows[0], rows[-1]), rows)
+
+
 def test_a_unit_is_retried_until_it_was_lost_with_three_workers_while_others_were_done() -> None:
     losses, verdicts = Losses(3), []
     for worker in ("a", "b", "c"):
-        losses.done("validation", (9,))
-        verdicts.append(losses.lost("validation", (1, 2), worker))
+        losses.done(unit(9))
+        verdicts.append(losses.lost(unit(1, 2), worker))
     assert verdicts == ["retry", "retry", "split"]
-    assert losses.workers("validation", (1, 2)) == {"a", "b", "c"}
+    assert losses.workers(unit(1, 2)) == {"a", "b", "c"}
 
 
-def test_a_single_row_is_isolated_whatever_the_trials_and_where_workers_are_few_after_twice_as_many_losses() -> None:
+def test_where_workers_are_few_a_single_row_is_isolated_after_twice_as_many_losses() -> None:
     losses = Losses(3)
     for _ in range(5):
-        losses.done("validation", (9,))
-        assert losses.lost("validation", (1,), "only") == "retry"
-    losses.done("validation", (9,))
-    assert losses.lost("validation", (1,), "only") == "isolate"
+        losses.done(unit(9))
+        assert losses.lost(unit(1), "only") == "retry"
+    losses.done(unit(9))
+    assert losses.lost(unit(1), "only") == "isolate"
 
 
 def test_several_rows_are_split_however_many_others_are_lost() -> None:
     losses = Losses(3)
     for number in range(20):
-        losses.lost("validation", (50 + number,), "a")
-        losses.done("validation", (9,))
-    assert [losses.lost("validation", (1, 2), worker) for worker in ("a", "b", "c")] == ["retry", "retry", "split"]
+        losses.lost(unit(50 + number), "a")
+        losses.done(unit(9))
+    assert [losses.lost(unit(1, 2), worker) for worker in ("a", "b", "c")] == ["retry", "retry", "split"]
 
 
 def test_when_all_is_lost_and_nothing_done_it_is_not_the_rows() -> None:
     losses = Losses(3)
-    losses.done("validation", (9,))
-    verdicts = [losses.lost("validation", (row,), worker) for worker in ("a", "b", "c") for row in (1, 2, 3)]
-    assert verdicts == ["retry"] * 7 + ["down", "down"]
+    losses.done(unit(9))
+    verdicts = [losses.lost(unit(row), worker) for worker in ("a", "b") for row in (1, 2, 3)]
+    assert set(verdicts) == {"retry"}
+    assert losses.is_trouble
+    assert losses.lost(unit(1), "c", alone=True) == "retry"
+    assert losses.lost(unit(1, trial=1), "c", alone=True) == "retry"  # it may be the row
+    assert losses.lost(unit(2), "c", alone=True) == "down"
 
 
 def test_one_thing_done_shows_that_infrastructure_works() -> None:
     losses = Losses(3)
     for worker in ("a", "b"):
         for row in (1, 2, 3):
-            losses.lost("validation", (row,), worker)
-    losses.done("validation", (1,))
-    assert [losses.lost("validation", (row,), "c") for row in (2, 3)] == ["retry", "retry"]
+            losses.lost(unit(row), worker)
+    losses.done(unit(1))
+    assert not losses.is_trouble
+    assert [losses.lost(unit(row), "c") for row in (2, 3)] == ["retry", "retry"]
 
 
 def test_where_many_are_lost_by_chance_a_row_must_be_lost_more_often() -> None:
@@ -74,15 +84,22 @@ def test_where_many_are_lost_by_chance_a_row_must_be_lost_more_often() -> None:
     for number in range(400):
         row = (number % 40,)
         if rng.random() < 0.2:
-            assert losses.lost("validation", row, f"w{rng.randrange(8)}") == "retry"
+            assert losses.lost(unit(*row), f"w{rng.randrange(8)}") == "retry"
         else:
-            losses.done("validation", row)
+            losses.done(unit(*row))
     verdicts = []
     for worker in "abcdefghijkl":
-        losses.done("validation", (1,))
-        verdicts.append(losses.lost("validation", (99,), worker))
+        losses.done(unit(1))
+        verdicts.append(losses.lost(unit(99), worker))
     first = verdicts.index("isolate")
     assert 3 < first < 12
+
+
+def test_a_node_that_goes_with_the_same_rows_of_many_trials_is_neither_outage_nor_poison() -> None:
+    losses = Losses(3)
+    losses.done(unit(9))
+    verdicts = [losses.lost(unit(row, trial=trial), f"w{trial}{row}") for trial in range(8) for row in (1, 2)]
+    assert set(verdicts) == {"retry"}
 
 
 # in a sweep -------------------------------------------------------------------------------------------------------
@@ -197,3 +214,50 @@ def test_a_lost_unit_avoids_the_workers_that_lost_it(toy: Toy) -> None:
     (again,) = sweep.pull(9, 3.0)
     assert (again.avoid, again.payload, again.attempts) == ({"w1"}, unit.payload, 1)
     assert again.id != unit.id  # a member answers an old id with what came of it
+
+
+def crowded(toy: Toy, sweep: Any, poison: int, room: int = 3) -> Any:
+    """Run with two workers that hold several units each; one with the poison row takes all beside it along."""
+    held: dict[str, list[Work]] = {"w1": [], "w2": []}
+    turn, now = 0, 1000.0
+    while not sweep.finished():
+        now += 1.0
+        for work in sweep.pull(sum(room - len(units) for units in held.values()), now):
+            able = [name for name in held if len(held[name]) < room]
+            wanted = [name for name in able if name not in work.avoid] or able
+            held[min(wanted, key=lambda name: len(held[name]))].append(work)
+        turn += 1
+        name = "w1" if held["w1"] and (turn % 2 or not held["w2"]) else "w2"
+        units, held[name] = held[name], []
+        if any(poison in work.payload.rows for work in units):
+            sweep.push([gone(work, name) for work in units], now)
+        else:
+            sweep.push([toy.evaluate(units[0])], now)
+            held[name] = units[1:]
+    return sweep.result()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4])
+@pytest.mark.parametrize("room", [2, 3, 5])
+def test_rows_that_are_lost_beside_a_poison_row_are_not_given_up_with_it(
+    make_toy: Callable[[], Toy], chunk: int, room: int
+) -> None:
+    toy = make_toy()
+    toy.optimizer = "random"
+    sweep = toy.sweep(chunk=chunk)
+    sweep.open()
+    result = crowded(toy, sweep, poison=6, room=room)
+    assert [row.row for row in result.isolated] == [6]
+    assert all(score is not None for trial in result.trials for score in (*trial.scores[:6], *trial.scores[7:]))
+
+
+def test_the_only_row_of_a_split_is_never_left_out(make_toy: Callable[[], Toy]) -> None:
+    toy = make_toy()
+    toy.optimizer, toy.validation_rows = "random", 1
+    unbroken = toy.run(run_id="whole")
+    toy.lost_with = gone
+    sweep = toy.sweep()
+    sweep.open()
+    with pytest.raises(SweepError, match="gave up"):
+        toy.simulate(sweep, workers=2)
+    assert toy.run().trials == unbroken.trials

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -34,6 +36,9 @@ class HandOuts:
         self._waiting = WaitingRows(settings.chunk)
         self._flights = Flights(settings.hedge)
         self._losses = Losses(settings.lost_by)
+        self._suspects: deque[Unit] = deque()
+        self._suspect_out: str | None = None
+        self._is_alone = False
         self._workers: set[str] = set()
         self._attempts = 0
 
@@ -58,12 +63,36 @@ class HandOuts:
     def hand_out(self, limit: int, now: float, turns: Turns) -> list[Work]:
         """Return at most `limit` units; when none waits, second copies of those that take too long."""
         workers = self._settings.workers or len(self._workers)
-        units = self._waiting.take(limit, workers)
+        units = self._choose(limit, workers, turns)
         flights = [self._flights.launch(unit, now) for unit in units]
-        if not len(self._waiting):
+        if not len(self._waiting) and not self._suspects and not self._is_alone:
             late = self._flights.stragglers(now, limit - len(units))
             flights += [self._flights.launch(flight.unit, now, flight.id) for flight in late]
         return [self._work(flight, turns.trials[flight.unit.trial]) for flight in flights]
+
+    def _choose(self, limit: int, workers: int, turns: Turns) -> list[Unit]:
+        """Return units to hand out: one suspect at a time, in trouble nothing beside it."""
+        suspect = self._next_suspect(turns) if limit > 0 and self._suspect_out is None else None
+        is_trouble = self._losses.is_trouble
+        if suspect is None:
+            return [] if is_trouble and self._suspect_out is not None else self._waiting.take(limit, workers)
+        if is_trouble and self.needed:
+            self._suspects.appendleft(suspect)
+            return []
+        self._suspect_out, self._is_alone = suspect.id, is_trouble
+        return [suspect] if is_trouble else [suspect, *self._waiting.take(limit - 1, workers)]
+
+    def _next_suspect(self, turns: Turns) -> Unit | None:
+        while self._suspects:
+            unit = self._suspects.popleft()
+            trial = turns.trials[unit.trial]
+            if trial.failed is not None or trial.told is not None:
+                continue
+            parts = remaining(unit, trial.lacks)
+            if parts == [unit]:
+                return unit
+            self._put_back(parts)
+        return None
 
     def take_in(self, outcomes: Sequence[Outcome], now: float, turns: Turns, batch: Batch) -> None:
         """Take answers in, then losses. Raises SweepError for an answer that does not fit its unit."""
@@ -92,7 +121,8 @@ class HandOuts:
         unit, trial = flight.unit, turns.trials[flight.unit.trial]
         evaluated = _checked(outcome, unit)
         is_first = self._flights.settle(flight, answered=True)
-        self._losses.done(unit.split, unit.rows)
+        self._forget_suspect(flight)
+        self._losses.done(unit)
         self._workers.add(outcome.worker)
         self._flights.note_pace(outcome.duration_s, len(unit.rows))
         # a row left out while it was out stays so: its trial may have been told without it
@@ -115,11 +145,14 @@ class HandOuts:
         if self._flights.settle(flight, answered=True) and trial.told is None and outcome.error is not None:
             trial.fail(_reason(outcome.error))
             self._waiting.drop(trial.number)
+        self._forget_suspect(flight)
         self._note(batch, outcome, flight, now, "failed")
 
     def _lost(self, outcome: Outcome, flight: Flight, now: float, turns: Turns, batch: Batch) -> None:
         unit, trial = flight.unit, turns.trials[flight.unit.trial]
         undecided = self._flights.settle(flight, answered=False)
+        alone = self._is_alone and unit.id == self._suspect_out
+        self._forget_suspect(flight)
         self._note(batch, outcome, flight, now, "lost")
         parts = remaining(unit, trial.lacks)
         if not undecided or trial.failed is not None or trial.told is not None:
@@ -128,24 +161,36 @@ class HandOuts:
             self._put_back(parts)
             return
         reason = "" if outcome.error is None else _reason(outcome.error)
-        match self._losses.lost(unit.split, unit.rows, outcome.worker):
+        match self._losses.lost(unit, outcome.worker, alone=alone):
             case "retry":
                 self._put_back([unit])
             case "split":
                 self._put_back(unit.singles())
-            case "isolate":
+            case "isolate" if self._rows_left(unit.split, turns) > 1:
                 self._isolate(unit, reason, turns, batch)
-            case "down":
+            case _:
                 self._put_back([unit])
                 self.down = f"unit {unit.id} was lost at last by {reason}"
 
+    def _forget_suspect(self, flight: Flight) -> None:
+        if flight.unit.id == self._suspect_out:
+            self._suspect_out, self._is_alone = None, False
+
     def _put_back(self, units: Iterable[Unit]) -> None:
         for unit in units:
-            avoid = self._losses.workers(unit.split, unit.rows)
-            self._waiting.put_back(Unit(unit.trial, unit.split, unit.places, unit.rows, unit.avoid | avoid))
+            avoid = self._losses.workers(unit)
+            again = replace(unit, avoid=unit.avoid | avoid)
+            if self._losses.is_suspect(unit):
+                self._suspects.append(again)
+            else:
+                self._waiting.put_back(again)
+
+    def _rows_left(self, split: str, turns: Turns) -> int:
+        every = turns.context.train_rows if split == "train" else turns.context.validation_rows
+        return every - sum(left == split for left, _ in turns.left_out)
 
     def _isolate(self, unit: Unit, reason: str, turns: Turns, batch: Batch) -> None:
-        workers = sorted(self._losses.workers(unit.split, unit.rows))
+        workers = sorted(self._losses.workers(unit))
         why = f"lost with {', '.join(workers)}, at last by {reason}"
         turns.leave_out(unit.split, unit.rows[0], why)
         self._waiting.refresh()
