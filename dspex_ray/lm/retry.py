@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dspex_agents.clock import Clock, SystemClock
-from dspex_ray.errors import ConfigurationError, LMError, LMTimeoutError
+from dspex_ray.errors import ConfigurationError, LMError, LMRateLimitError, LMTimeoutError
 from dspex_ray.lm.retry_budget import RetryBudget
 
 _T = TypeVar("_T")
@@ -30,8 +30,8 @@ class Timing:
 class Retry:
     """How often a call is tried. `max_attempts` counts the first try; `budget` bounds the retries of all the calls.
 
-    A retry after a time that the provider named (Retry-After) is not counted in the budget: there the provider sets
-    the pace.
+    A retry after a 429, or after a time that the provider named (Retry-After), is not counted in the budget: there the
+    provider sets the pace, and fewer calls are open at once (see `lm/limits`).
     """
 
     max_attempts: int = 4
@@ -91,7 +91,8 @@ class Retry:
                 wait_s = self.wait_s(failures, error)
                 if wait_s >= deadline - clock.monotonic():
                     raise
-                if error.retry_after_s is None and not self.budget.retry(clock.monotonic()):
+                is_paced = error.retry_after_s is not None or isinstance(error, LMRateLimitError)
+                if not is_paced and not self.budget.retry(clock.monotonic()):
                     error.message += " It was not tried again: too many calls fail, and the retry budget is used up."
                     error.args = (error.message,)
                     raise

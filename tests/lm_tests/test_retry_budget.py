@@ -46,9 +46,9 @@ def test_of_calls_that_all_fail_a_fifth_is_retried_beyond_the_reserve() -> None:
     assert "retry budget is used up" in str(last)
 
 
-def test_retries_at_a_time_the_provider_names_are_outside_the_budget() -> None:
-    limited = LMRateLimitError("slow", retry_after_s=0.1)
-    attempts, _ = tries(retry_with(RetryBudget(0.0, reserve_per_s=0.0)), limited, 10)
+@pytest.mark.parametrize("error", [LMRateLimitError("slow"), LMServerError("busy", retry_after_s=0.1)])
+def test_retries_whose_pace_the_provider_sets_are_outside_the_budget(error: LMError) -> None:
+    attempts, _ = tries(retry_with(RetryBudget(0.0, reserve_per_s=0.0)), error, 10)
     assert attempts == 40
 
 
