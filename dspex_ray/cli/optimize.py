@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,10 +12,11 @@ from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSp
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
-from dspex_ray.optimization import optimize as optimize_program
-from dspex_ray.optimized import Optimized
 from dspex_ray.program_ref import load_program
 from dspex_ray.store import open_store
+
+if TYPE_CHECKING:
+    from dspex_ray.optimized import Optimized
 
 
 def optimize(
@@ -57,6 +58,8 @@ def optimize(
     It runs on agents, on this machine's Ray cluster or a local one that ends with the command.
     Ctrl-C stops it and prints the command that goes on from there.
     """
+    from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - a third of the time of `--help`
+
     kept = open_store(store)
     loaded = load_program(program)()
     options: dict[str, Any] = {

@@ -42,7 +42,8 @@ def show(
         print_json({"folder": str(kept.folder), **figures, "listed": listed})
         return
     size, most = measured.bytes / _MIB, kept.max_bytes / _MIB
-    out.print(f"{kept.folder}: {measured.entries} replies, {size:.1f} MiB of at most {most:.0f} MiB", markup=False)
+    told = f"{kept.folder}: {measured.entries} replies, {size:.1f} MiB of at most {most:.0f} MiB"
+    out.print(told, markup=False, soft_wrap=True)
     if not entries:
         return
     table = Table("key", "model", "kept", "reply")
