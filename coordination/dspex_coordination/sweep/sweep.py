@@ -273,8 +273,8 @@ class Sweep:
         self._turns.hold(now, Batch(notes=[Event("failure", None, {"reason": reason})]))
         self._stop_with("failed", now, reason)
         return (
-            f"Sweep {self.run_id!r} gave up: {self._settings.lost_by} times and more, different rows were lost to "
-            f"infrastructure and none was done meanwhile; {reason}. All rows recorded so far are safe; mend the cause "
+            f"Sweep {self.run_id!r} gave up: units of different rows were lost to infrastructure, each of them when no "
+            f"other was out, and none was done meanwhile; {reason}. All rows recorded so far are safe; mend the cause "
             f"and resume run {self.run_id!r} to go on from there."
         )
 
