@@ -13,7 +13,7 @@ from dspex_ray.calls import CallLog, recording, tagged
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.demos import held_out
 from dspex_ray.errors import UsageError
-from dspex_ray.evaluation.interruption import EvaluationInterruptedError
+from dspex_ray.evaluation.interruption import EvaluationInterruptedError, Interruption
 from dspex_ray.evaluation.result import Evaluation, RowScore, summarize
 from dspex_ray.example import Example
 from dspex_ray.infrastructure import is_infrastructure
@@ -188,21 +188,29 @@ def evaluate(
     refuse_running_loop("evaluate(...)", "await aevaluate(...)")
     dataset, chosen = _prepared(program, data, metric, mapping, limit)
     done: list[RowScore] = []
-    started = time.perf_counter()
+    started, interruption = time.perf_counter(), Interruption()
 
     async def once() -> Evaluation:
         try:
-            return await aevaluate(
-                program, dataset, metric=chosen, concurrency=concurrency, progress=progress, keep=done.append
-            )
+            with interruption.cancels(asyncio.current_task()):
+                return await aevaluate(
+                    program, dataset, metric=chosen, concurrency=concurrency, progress=progress, keep=done.append
+                )
         finally:
             await program.aclose()
 
     try:
         return asyncio.run(once())
-    except KeyboardInterrupt as pressed:
-        rows = sorted(done, key=lambda one: one.row)
-        kept = [dataset.examples[one.row] for one in rows]
-        described = _described(program, dataset, chosen)
-        partial = summarize(rows, time.perf_counter() - started, kept, **described) if rows else None
-        raise EvaluationInterruptedError(partial, len(dataset)) from pressed
+    except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
+        if isinstance(stopped, asyncio.CancelledError) and not interruption.pressed:
+            raise
+        partial = _partial(done, program, dataset, chosen, time.perf_counter() - started)
+        raise EvaluationInterruptedError(partial, len(dataset)) from stopped
+
+
+def _partial(
+    done: Sequence[RowScore], program: Program, dataset: Dataset, metric: Metric, wall_s: float
+) -> Evaluation | None:
+    rows = sorted(done, key=lambda one: one.row)
+    kept = [dataset.examples[one.row] for one in rows]
+    return summarize(rows, wall_s, kept, **_described(program, dataset, metric)) if rows else None

@@ -183,7 +183,7 @@ def _checked_rubric(rubric: Any) -> str:
 
 
 def _checked_scale(scale: Any) -> tuple[int, int]:
-    ends = tuple(scale) if isinstance(scale, tuple | list) else ()
+    ends: tuple[Any, ...] = tuple(scale) if isinstance(scale, tuple | list) else ()
     whole = len(ends) == 2 and all(isinstance(end, int) and not isinstance(end, bool) for end in ends)  # noqa: PLR2004 - worst and best
     if not whole or not 0 < ends[1] - ends[0] < _MOST_GRADES:
         raise ConfigurationError(

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dspex_ray.data import Dataset
 from dspex_ray.errors import ConfigurationError, UnknownNameError
@@ -94,11 +94,10 @@ def _made(text: str, factory: Callable[..., Any], options: str) -> Metric:
         bound = signature.bind(*values, **named)
     except TypeError as error:
         raise ConfigurationError(f"{text!r}: {error}; the options are {signature}.") from error
-    made = factory(*bound.args, **bound.kwargs)
+    made: Any = factory(*bound.args, **bound.kwargs)
     if not callable(made):
         raise ConfigurationError(f"{text!r} makes {shown(made)}, not a function (example, output) -> float.")
-    metric: Metric = made
-    return metric
+    return cast("Metric", made)
 
 
 def _imported(text: str, module_name: str, name: str) -> Any:

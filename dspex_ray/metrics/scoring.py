@@ -53,10 +53,11 @@ async def judged(metric: Metric, example: Example, output: Any, place: str) -> S
     value: Any = metric.scored(example, output) if isinstance(metric, FieldMetric) else metric(example, output)
     if inspect.isawaitable(value):
         value = await value
-    given = value if isinstance(value, Scored) else None
-    if given is None and isinstance(value, tuple) and len(value) == _PAIR:
-        given = Scored(value[0], value[1])
-    given = given or Scored(value)
+    if isinstance(value, Scored):
+        given = value
+    else:
+        pair: Any = value if isinstance(value, tuple) and len(value) == _PAIR else (value, None)
+        given = Scored(*pair)
     number = _plain(given.score)
     if not isinstance(number, numbers.Real) or not 0.0 <= float(number) <= 1.0:
         told = shown(given.score if isinstance(value, Scored) else value)
