@@ -136,6 +136,19 @@ def test_a_prompt_too_long_for_a_model_does_not_count_against_it() -> None:
     assert lm.passed_over() == ()
 
 
+def test_a_trial_that_says_nothing_of_the_model_leaves_room_for_the_next() -> None:
+    clock = ManualClock()
+    model = Scripted("a", LMServerError("down"), clock)
+    breaker = BreakerSettings(failure_threshold=1, success_threshold=1, reset_s=10.0)
+    lm = FallbackLM([model, Scripted("b")], breaker=breaker, clock=clock)
+    complete(lm)
+    clock.advance(11.0)
+    model.error = LMContextWindowError("long")
+    assert complete(lm).model == "b"
+    model.error = None
+    assert complete(lm).model == "a"
+
+
 def test_when_all_are_passed_over_the_first_is_asked_all_the_same() -> None:
     clock = ManualClock()
     model = Scripted("a", LMServerError("down"), clock)
@@ -181,7 +194,13 @@ def test_one_string_names_models_that_fall_over_over_real_http() -> None:
             )
             for name, server in (("openai/a", dead), ("openai/b", alive))
         ]
-        reply = complete(FallbackLM(models))
+
+        async def ask_and_close(lm: FallbackLM) -> LMReply:
+            reply = await lm.complete(ask("hello"))
+            await lm.aclose()
+            return reply
+
+        reply = asyncio.run(ask_and_close(FallbackLM(models)))
         assert (reply.model, reply.attempts, reply.cost_usd) == ("openai/b", 5, reply.usage.total_tokens)
     lm = resolve_lm("ollama/a | ollama/b", settings=Settings.from_env({}))
     assert (type(lm), lm.model) == (FallbackLM, "ollama/a|ollama/b")

@@ -21,7 +21,7 @@ from dspex_ray.lm.limits.gate import ModelGate
 from dspex_ray.lm.limits.lender import OwnLender
 from dspex_ray.lm.limits.places import Places
 from dspex_ray.lm.limits.rate_bucket import RateBucket
-from dspex_ray.lm.limits.slices import PLACES_S, Slice, SliceBook, SliceBooks, TakeSlice
+from dspex_ray.lm.limits.slices import HELD_S, PLACES_S, Slice, SliceBook, SliceBooks, TakeSlice
 from dspex_ray.lm.rate_headers import RateNews
 from dspex_ray.lm.retry import Timing
 
@@ -56,7 +56,7 @@ def test_a_cap_that_is_none_is_refused_by_name(wrong: dict[str, Any]) -> None:
 def test_a_bucket_never_lets_more_pass_in_a_minute_than_the_cap_and_one_call(
     per_minute: int, asked: list[tuple[float, int]]
 ) -> None:
-    bucket, now, passed = RateBucket(per_minute, held_s=2.0, now=0.0), 0.0, []
+    bucket, now, passed = RateBucket(per_minute, held_s=HELD_S, now=0.0), 0.0, []
     for wait_s, amount in asked:
         now += wait_s
         passed.append((now + bucket.reserve(amount, now), float(amount)))
@@ -64,44 +64,55 @@ def test_a_bucket_never_lets_more_pass_in_a_minute_than_the_cap_and_one_call(
     assert most_in_a_minute(passed) <= per_minute + largest + 1e-6
 
 
+def test_units_held_back_to_be_used_late_do_not_pass_the_cap_either() -> None:
+    bucket = RateBucket(1200, HELD_S, now=0.0)
+    burst = int(bucket.available(0.0))
+    bucket.reserve(burst, 0.0)
+    passed = [(HELD_S, float(burst))]  # used at the last moment, and all that is refilled meanwhile as well
+    while (at := bucket.reserve(1, HELD_S) + HELD_S) <= HELD_S + 60.0:
+        passed.append((at, 1.0))
+    assert 0.9 * 1200 <= most_in_a_minute(passed) <= 1200
+
+
 def test_a_bucket_uses_nine_tenths_of_its_cap_when_there_is_always_work() -> None:
-    bucket = RateBucket(600, held_s=2.0, now=0.0)
+    bucket = RateBucket(600, held_s=HELD_S, now=0.0)
     passed = [(bucket.reserve(1, 0.0), 1.0) for _ in range(6000)]
     assert 540 <= most_in_a_minute(passed) <= 600
     assert sum(units for at, units in passed if at <= 600.0) >= 0.9 * 6000
 
 
 def test_who_comes_first_is_served_first() -> None:
-    bucket = RateBucket(60, held_s=2.0, now=0.0)
+    bucket = RateBucket(60, held_s=HELD_S, now=0.0)
     waits = [bucket.reserve(amount, 0.0) for amount in (3, 1, 5, 1)]
     assert waits == sorted(waits)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(20, 600))
 def test_processes_together_never_pass_a_cap_though_some_die(seed: int, processes: int, per_minute: int) -> None:
-    """Holders borrow ahead, use what is lent at any time within its two seconds, or die with it."""
+    """Holders borrow ahead, use what is lent at any time in its second, give back in time what is left, or die."""
     rng = random.Random(seed)
     limits = LMLimits(requests_per_minute=per_minute, tokens_per_minute=per_minute * 10)
     book, passed, tokens = SliceBook(limits, 0.0), [], []
-    unused = dict.fromkeys(range(processes), (0, 0))
+    unused = dict.fromkeys(range(processes), (0.0, 0, 0))
     now = 0.0
     for _ in range(400):
         now += rng.expovariate(2.0)
         holder = rng.randrange(processes)
-        returned, unused[holder] = unused[holder], (0, 0)
+        (lent_at, requests, token_count), unused[holder] = unused[holder], (0.0, 0, 0)
+        returned = (requests, token_count) if now - lent_at < 2 * HELD_S else (0, 0)
         ask = TakeSlice(
             model="m", limits=limits, holder=str(holder), requests=1, tokens=10, ahead=rng.choice([1, 4, 64]),
             patience_s=rng.choice([0.0, 1.0, 100.0]), unused_requests=returned[0], unused_tokens=returned[1],
         )  # fmt: skip
         lent = book.take(ask, now)
-        used = rng.randint(0, lent.requests)
+        used = lent.requests if lent.wait_s else rng.randint(0, lent.requests)
         for _ in range(used):
-            at = now + lent.wait_s + rng.uniform(0.0, 2.0)
+            at = now + lent.wait_s + (0.0 if lent.wait_s else rng.uniform(0.0, HELD_S))
             passed.append((at, 1.0))
             tokens.append((at, 10.0))
         is_dead = rng.random() < 0.1
-        unused[holder] = (0, 0) if is_dead else (lent.requests - used, lent.tokens - 10 * used)
+        unused[holder] = (0.0, 0, 0) if is_dead else (now, lent.requests - used, lent.tokens - 10 * used)
     assert most_in_a_minute(passed) <= per_minute + 1
     assert most_in_a_minute(tokens) <= per_minute * 10 + 10
 
@@ -305,6 +316,74 @@ def test_calls_wait_in_order_for_a_place_and_those_cancelled_leave_none_lost() -
     in_scene(many)
     assert order == [0, 1, 2, 4, 5, 6, 7]
     assert scene.gate.in_flight == 0
+
+
+def test_what_a_client_does_not_use_goes_back_in_time_and_never_late() -> None:
+    told: list[int] = []
+
+    async def lender(ask: TakeSlice) -> Slice:
+        told.append(ask.unused_requests)
+        return Slice(requests=ask.requests * 10)
+
+    async def use() -> None:
+        clock = ManualClock()
+        limits = LMLimits(requests_per_minute=6000)
+        allowance = Allowance("m", limits, "holder", lender, Timing(clock=clock))
+        for idle_s in (0.0, 1.5 * HELD_S, 2.5 * HELD_S):
+            clock.advance(idle_s)
+            await allowance.reserve(REQUEST, 60.0)
+
+    asyncio.run(use())
+    assert told == [0, 9, 0]
+
+
+def test_a_call_given_up_while_it_waited_goes_back() -> None:
+    told: list[TakeSlice] = []
+
+    async def lender(ask: TakeSlice) -> Slice:
+        told.append(ask)
+        return Slice(requests=ask.requests, tokens=ask.tokens, wait_s=30.0)
+
+    async def use() -> None:
+        limits = LMLimits(requests_per_minute=6, tokens_per_minute=600)
+        allowance = Allowance("m", limits, "holder", lender, Timing())
+        for _ in range(2):
+            waiting = asyncio.create_task(allowance.reserve(REQUEST, 60.0))
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+    asyncio.run(use())
+    assert [(ask.unused_requests, ask.unused_tokens) for ask in told] == [(0, 0), (1, told[0].tokens)]
+
+
+def test_no_call_is_begun_while_the_lender_counts_those_in_use() -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def use() -> None:
+        tasks: list[asyncio.Task[Any]] = []
+        thrice = asyncio.Event()
+
+        async def lender(ask: TakeSlice) -> Slice:
+            if len(seen) == 1:  # places are free, and more calls come during the question
+                tasks.extend(asyncio.create_task(gate.enter(REQUEST, 60.0, is_first=True)) for _ in range(3))
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            seen.append((ask.in_use, gate.in_flight))
+            if len(seen) == 3:
+                thrice.set()
+            return Slice(places=4)
+
+        limits = LMLimits(concurrency=4)
+        gate = ModelGate("m", 4, Timing(), places=Places("m", limits, "holder", lender, 4))
+        tasks.extend(asyncio.create_task(gate.enter(REQUEST, 60.0, is_first=True)) for _ in range(2))
+        await thrice.wait()
+        for task in tasks:
+            (await task).leave()
+        await gate.aclose()
+
+    asyncio.run(asyncio.wait_for(use(), 20.0))
+    assert seen[1] == (2, 2)
 
 
 def test_a_lender_that_does_not_answer_is_one_of_our_errors() -> None:

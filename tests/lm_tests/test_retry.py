@@ -36,6 +36,12 @@ def test_a_wait_is_a_random_part_of_a_doubling_up_to_twenty_seconds(failures: in
     assert 0 <= retry.wait_s(failures, LMServerError("x")) <= whole
 
 
+def test_waits_are_spread_over_the_whole_of_their_range() -> None:
+    retry = Retry(timing=Timing(rng=random.Random(2)))
+    waits = sorted(retry.wait_s(1, LMServerError("x")) for _ in range(200))
+    assert (waits[0] < 0.05, waits[-1] > 0.45) == (True, True)
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(0, 1000), st.integers())
 def test_retry_after_is_never_undercut(said: float, seed: int) -> None:

@@ -24,8 +24,9 @@ class Allowance:
 
     def __init__(self, model: str, limits: LMLimits, holder: str, lender: Lender, timing: Timing) -> None:
         self._model, self._limits, self._holder, self._lender, self._timing = model, limits, holder, lender, timing
-        self._requests = self._tokens = 0
-        self._until = -math.inf
+        self._requests = self._tokens = 0  # lent and not used yet
+        self._back_requests = self._back_tokens = 0  # to be told with the next question
+        self._lent_at = -math.inf
         self._ahead = 1
         self._completion = _FIRST_COMPLETION
         self._turn = asyncio.Lock()
@@ -43,7 +44,7 @@ class Allowance:
             try:
                 await self._timing.sleep(wait_s)
             except asyncio.CancelledError:
-                self._requests, self._tokens = self._requests + 1, self._tokens + tokens
+                self._back_requests, self._back_tokens = self._back_requests + 1, self._back_tokens + tokens
                 raise
         return tokens
 
@@ -51,7 +52,7 @@ class Allowance:
         """Set the tokens a reply really took against those set aside."""
         self._completion += (usage.completion_tokens - self._completion) * _NEWEST_WEIGHT
         if self._limits.tokens_per_minute is not None:
-            self._tokens += reserved - usage.total_tokens
+            self._back_tokens += reserved - usage.total_tokens
 
     def _estimate(self, request: LMRequest) -> int:
         if self._limits.tokens_per_minute is None:
@@ -60,33 +61,43 @@ class Allowance:
 
     async def _take(self, tokens: int, patience_s: float) -> float:
         """Take a request from the store, else from the lender; return the seconds until it may be sent."""
-        now = self._timing.clock.monotonic()
-        is_fresh = now < self._until
+        age_s = self._timing.clock.monotonic() - self._lent_at
+        is_fresh = age_s < HELD_S
         if not (is_fresh and self._requests >= 1 and self._tokens >= tokens):
             self._ahead = min(_MOST_AHEAD, self._ahead * 2) if is_fresh else max(1, self._ahead // 2)
-            wait_s = await self._borrow(tokens, patience_s, is_fresh=is_fresh)
+            if not is_fresh:
+                self._clear_store(is_lost=age_s >= 2 * HELD_S)
+            wait_s = await self._borrow(tokens, patience_s)
             if wait_s:
                 return wait_s
         self._requests, self._tokens = self._requests - 1, self._tokens - tokens
         return 0.0
 
-    async def _borrow(self, tokens: int, patience_s: float, *, is_fresh: bool) -> float:
+    def _clear_store(self, *, is_lost: bool) -> None:
+        """Use no more what was lent long ago; it goes back, unless it is too old for that."""
+        if not is_lost:
+            self._back_requests, self._back_tokens = (
+                self._back_requests + self._requests,
+                self._back_tokens + self._tokens,
+            )
+        self._requests = self._tokens = 0
+
+    async def _borrow(self, tokens: int, patience_s: float) -> float:
         """Fill the store for a request; a positive result is the wait for that request alone, taken already."""
-        kept = (max(0, self._requests), max(0, self._tokens)) if is_fresh else (0, 0)
         lent = await self._ask(
             TakeSlice(
                 model=self._model,
                 limits=self._limits,
                 holder=self._holder,
-                requests=max(0, 1 - kept[0]),
-                tokens=max(0, tokens - kept[1]),
+                requests=max(0, 1 - self._requests),
+                tokens=max(0, tokens - self._tokens),
                 ahead=self._ahead,
                 patience_s=patience_s,
-                unused_requests=self._requests - kept[0],
-                unused_tokens=self._tokens - kept[1],
+                unused_requests=self._back_requests,
+                unused_tokens=self._back_tokens,
             )
         )
-        self._requests, self._tokens = kept
+        self._back_requests = self._back_tokens = 0
         if lent.wait_s > patience_s:
             raise LMRateLimitError(
                 f"{self._model} is at its limit ({self._limits}): the next request could be sent in {lent.wait_s:.3g} "
@@ -94,13 +105,15 @@ class Allowance:
                 retry_after_s=lent.wait_s,
                 attempts=0,
             )
+        is_topped_up = self._requests > 0 or self._tokens > 0  # then the whole is as old as its oldest part
+        is_counted = self._limits.requests_per_minute is not None
+        self._requests = self._requests + lent.requests if is_counted else _MOST_AHEAD
+        self._tokens += lent.tokens
         if lent.wait_s:
-            self._requests, self._tokens = kept[0] + lent.requests - 1, kept[1] + lent.tokens - tokens
+            self._requests, self._tokens = self._requests - 1, self._tokens - tokens
             return lent.wait_s
-        uncapped = (self._limits.requests_per_minute is None, self._limits.tokens_per_minute is None)
-        self._requests = _MOST_AHEAD if uncapped[0] else kept[0] + lent.requests
-        self._tokens = kept[1] + lent.tokens if not uncapped[1] else 0
-        self._until = self._timing.clock.monotonic() + HELD_S
+        if not is_topped_up:
+            self._lent_at = self._timing.clock.monotonic()
         return 0.0
 
     async def _ask(self, ask: TakeSlice) -> Slice:

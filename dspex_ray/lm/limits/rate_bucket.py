@@ -11,14 +11,15 @@ _BURST_SHARE: Final = 0.05
 class RateBucket:
     """Lets `per_minute` units pass in any 60 s, of which a twentieth at once.
 
-    Units handed out may be used up to `held_s` later, so the pace is that at which burst and refill of a window and
-    `held_s` together are the cap. `reserve` hands out units that are not there yet, with the wait until they are: who
-    comes first is served first, and nobody asks twice. Pure: times are passed in.
+    Units handed out may be used up to `held_s` later, and given back unused up to twice that: what is given back late
+    would pass a second time. So the pace is that at which the burst, and the refill of a window and three times
+    `held_s`, are the cap. `reserve` hands out units that are not there yet, with the wait until they are: who comes
+    first is served first, and nobody asks twice. Pure: times are passed in.
     """
 
     def __init__(self, per_minute: int, held_s: float, now: float) -> None:
         self.burst = min(max(1.0, per_minute * _BURST_SHARE), per_minute / 2)
-        self._per_s = (per_minute - self.burst) / (_WINDOW_S + held_s)
+        self._per_s = (per_minute - self.burst) / (_WINDOW_S + 3 * held_s)
         self._units, self._at = self.burst, now
 
     def available(self, now: float) -> float:

@@ -2,7 +2,7 @@
 
 | lent             | used            | comes back                                                              |
 |------------------|-----------------|-------------------------------------------------------------------------|
-| requests, tokens | within `HELD_S` | told as unused with the next message; those of a dead process with time |
+| requests, tokens | within `HELD_S` | told as unused within twice that; those of a dead process with time     |
 | places           | while renewed   | when wanted no more; those of a dead process after `PLACES_S`           |
 
 A place is leave to have one call open.
@@ -17,7 +17,7 @@ from typing import Final
 from dspex_ray.lm.limits.rate_bucket import RateBucket
 from dspex_ray.lm.limits.settings import LMLimits
 
-HELD_S: Final = 2.0
+HELD_S: Final = 1.0
 """Seconds for which lent requests and tokens may be used."""
 PLACES_S: Final = 15.0
 """Seconds after which places that are not renewed are lent to others."""
@@ -28,7 +28,8 @@ class TakeSlice:
     """Lend `holder` (one client in one process) a slice of the limits of `model`; answered with a `Slice`.
 
     It needs `requests` and `tokens`, and would take up to `ahead` times as much; it waits for them at most
-    `patience_s`. `unused_requests` and `unused_tokens` of its last slice come back (tokens below 0: it used more).
+    `patience_s`. `unused_requests` and `unused_tokens` come back: of a slice lent less than 2 * HELD_S ago, of calls
+    given up while they waited, and what calls took less than was set aside for them (below 0: what they took more).
     It wants `places` in all, of which `in_use` hold open calls.
     """
 
