@@ -13,6 +13,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ from dspex_coordination.optimizers.beacon import Beacon
 Runs = dict[tuple[str, int, int], dict[str, float]]  # (suite, batch, seed): regret by side
 
 SUITES = ("bbob-2", "bbob-5", "bbob-10", "mixint-5", "mixint-10", "conditional", "conditional-noisy")
-BATCHES = (1, 4, 16)
 LEAST = 1e-8
 RESAMPLES = 2000
 OURS: dict[str, Callable[[], Optimizer]] = {"beacon": Beacon, "genetic": Genetic, "random": RandomSearch}
@@ -42,7 +42,7 @@ PEERS: dict[str, Callable[[int], Any]] = {
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
-def measure(seeds: int, trials: int, gp_every: int, asks: int) -> list[Row]:
+def measure(seeds: int, trials: int, batches: Sequence[int], gp_every: int, asks: int) -> list[Row]:
     """Return the rows on quality, then those on time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def measure(seeds: int, trials: int, gp_every: int, asks: int) -> list[Row]:
         runs = {
             (suite, batch, seed): _regrets(suite, batch, seed, trials, with_gp=HAS_TORCH and seed % gp_every == 0)
             for suite in SUITES
-            for batch in BATCHES
+            for batch in batches
             for seed in range(seeds)
         }
     how = f"{trials} trials, {seeds} seeds"
@@ -58,49 +58,43 @@ def measure(seeds: int, trials: int, gp_every: int, asks: int) -> list[Row]:
 
 
 def _quality(runs: Runs, how: str) -> Iterator[Row]:
-    ratio = interval([ratio_of(one, "beacon", "optuna tpe") for one in runs.values()], statistics.median)
-    middle = ratio["value"]
-    yield Row(
-        f"beacon: simple regret, all suites and batches, {how}", middle, "of TPE's, median", "0.7", middle <= 0.7, ratio
-    )
-    with_gp = [one for one in runs.values() if "optuna gp" in one]
-    for title, some in (
-        (f"{len(runs)} runs", [{**one, "optuna gp": None} for one in runs.values()]),
-        (f"the {len(with_gp)} runs with GP", with_gp),
-    ):
-        if some:
-            ranks = mean_ranks([{side: value for side, value in one.items() if value is not None} for one in some])
-            best = min(ranks, key=lambda side: ranks[side]["value"]) == "beacon"
-            notes: dict[str, Any] = dict(ranks) if HAS_TORCH else {**ranks, "optuna gp": "not measured: no torch"}
-            yield Row(
-                f"beacon: mean rank in {title}", ranks["beacon"]["value"], "1 is the best", "best of all", best, notes
-            )
+    ratio = interval(grouped(runs, lambda one: one["beacon"] / one["optuna tpe"]), np.median)
+    bar, middle = 0.7, ratio["value"]
+    measured = f"beacon: simple regret, all suites and batches, {how}"
+    yield Row(measured, middle, "of TPE's, median", f"{bar:g}", middle <= bar, ratio)
+    yield _rank(f"beacon: mean rank without GP, {how}", runs, [side for side in (*OURS, *PEERS) if side != "optuna gp"])
+    with_gp = {key: one for key, one in runs.items() if "optuna gp" in one}
+    if with_gp:
+        yield _rank(f"beacon: mean rank in the {len(with_gp)} runs with GP", with_gp, [*OURS, *PEERS])
     for mine, theirs in (("genetic", "optuna nsga2"), ("random", "optuna random")):
-        wins = interval([_win(one[mine], one[theirs]) for one in runs.values()], statistics.fmean)
-        name = f"{mine}: share of runs in which it beats {theirs}, {how}"
-        yield Row(name, wins["value"], "", "0.5 within the interval", wins["high"] >= 0.5, wins)
+        wins = interval(grouped(runs, partial(_win, mine, theirs)), np.mean)
+        measured = f"{mine}: share of runs in which it beats {theirs}, {how}"
+        yield Row(measured, wins["value"], "", "0.5 within the interval", wins["high"] >= 0.5, wins)
+
+
+def _rank(measured: str, runs: Runs, sides: Sequence[str]) -> Row:
+    ranks = {side: interval(grouped(runs, partial(_place, side, sides)), np.mean) for side in sides}
+    best = min(ranks, key=lambda side: ranks[side]["value"])
+    notes: dict[str, Any] = dict(ranks) if HAS_TORCH else {**ranks, "optuna gp": "not measured: no torch"}
+    return Row(measured, ranks["beacon"]["value"], f"of {len(sides)}", "the least of all", best == "beacon", notes)
 
 
 def _suites(runs: Runs, how: str) -> Iterator[Row]:
-    for suite in SUITES:
-        for batch in BATCHES:
-            some = [one for (its, size, _), one in runs.items() if (its, size) == (suite, batch)]
-            regrets = {
-                side: _short(statistics.median(one[side] for one in some)) for side in some[0] if side != "optuna gp"
-            }
-            ratio = interval([ratio_of(one, "beacon", "optuna tpe") for one in some], statistics.median)
-            notes = {**ratio, "median regrets": regrets}
-            if with_gp := [one for one in some if "optuna gp" in one]:
-                against = [ratio_of(one, "beacon", "optuna gp") for one in with_gp]
-                notes |= {"of GP's, median": _short(statistics.median(against)), "runs with GP": len(with_gp)}
-            yield Row(
-                f"beacon: simple regret, {suite}, batch {batch}, {how}",
-                ratio["value"],
-                "of TPE's, median",
-                None,
-                None,
-                notes,
-            )
+    for suite, batch in dict.fromkeys((suite, batch) for suite, batch, _ in runs):
+        some = {key: one for key, one in runs.items() if key[:2] == (suite, batch)}
+        with_gp = [one for one in some.values() if "optuna gp" in one]
+        ratio = interval(grouped(some, lambda one: one["beacon"] / one["optuna tpe"]), np.median)
+        notes: dict[str, Any] = dict(ratio)
+        notes["median regrets"] = {
+            side: _short(statistics.median(one[side] for one in some.values()))
+            for side in (*OURS, *PEERS)
+            if side != "optuna gp"
+        }
+        if with_gp:
+            against = statistics.median(one["beacon"] / one["optuna gp"] for one in with_gp)
+            notes |= {"of GP's, median": _short(against), "runs with GP": len(with_gp)}
+        measured = f"beacon: simple regret, {suite}, batch {batch}, {how}"
+        yield Row(measured, ratio["value"], "of TPE's, median", None, None, notes)
 
 
 def _times(asks: int) -> Iterator[Row]:
@@ -213,37 +207,36 @@ def ask_ms(make: Callable[[], Optimizer], space: Space, asks: int) -> dict[str, 
     return {"value": _short(statistics.median(late)), "p95": _short(late[int(0.95 * (len(late) - 1))])}
 
 
-def ratio_of(one: Mapping[str, float], mine: str, theirs: str) -> float:
-    """Return one side's regret as a part of another's."""
-    return one[mine] / one[theirs]
+def grouped(runs: Runs, figure: Callable[[Mapping[str, float]], float]) -> list[list[float]]:
+    """Return the figure of each run, those of one problem in batches of other sizes together."""
+    problems: dict[tuple[str, int], list[float]] = {}
+    for (suite, _, seed), one in runs.items():
+        problems.setdefault((suite, seed), []).append(figure(one))
+    return list(problems.values())
 
 
-def _win(mine: float, theirs: float) -> float:
-    return 0.5 if mine == theirs else float(mine < theirs)
+def _win(mine: str, theirs: str, one: Mapping[str, float]) -> float:
+    return 0.5 if one[mine] == one[theirs] else float(one[mine] < one[theirs])
 
 
-def mean_ranks(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return for each side the mean of its ranks, with an interval; equal regrets share a rank."""
-    sides = list(runs[0])
-    table = np.array([[one[side] for side in sides] for one in runs])
-    below = (table[:, None, :] < table[:, :, None]).sum(axis=2)
-    equal = (table[:, None, :] == table[:, :, None]).sum(axis=2)
-    ranks = below + (equal + 1) / 2
-    return {side: interval(ranks[:, index].tolist(), statistics.fmean) for index, side in enumerate(sides)}
+def _place(side: str, sides: Sequence[str], one: Mapping[str, float]) -> float:
+    """Return the rank of a side; equal regrets share a rank."""
+    below = sum(one[other] < one[side] for other in sides)
+    equal = sum(one[other] == one[side] for other in sides)
+    return below + (equal + 1) / 2
 
 
-def interval(values: Sequence[float], of: Callable[[Sequence[float]], float]) -> dict[str, float]:
-    """Return a figure of the values and its 95 % bootstrap interval."""
-    rng = np.random.Generator(np.random.PCG64(0))
-    resampled = rng.choice(np.array(values), size=(RESAMPLES, len(values)))
-    figures = np.median(resampled, axis=1) if of is statistics.median else resampled.mean(axis=1)
-    low, high = np.quantile(figures, [0.025, 0.975])
-    return {"value": _short(of(values)), "low": _short(float(low)), "high": _short(float(high))}
+def interval(groups: Sequence[Sequence[float]], of: Callable[..., Any]) -> dict[str, float]:
+    """Return a figure of all values and its 95 % bootstrap interval; groups, all of one size, are drawn as a whole."""
+    values, rng = np.array(groups), np.random.Generator(np.random.PCG64(0))
+    drawn = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].reshape(RESAMPLES, -1)
+    low, high = np.quantile(of(drawn, axis=1), [0.025, 0.975])
+    return {"value": _short(float(of(values))), "low": _short(float(low)), "high": _short(float(high))}
 
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-FULL = {"seeds": 15, "trials": 100, "gp_every": 3, "asks": 100}
-QUICK = {"seeds": 1, "trials": 30, "gp_every": 3, "asks": 10}
+FULL: dict[str, Any] = {"seeds": 15, "trials": 100, "batches": (1, 4, 16), "gp_every": 3, "asks": 100}
+QUICK: dict[str, Any] = {"seeds": 1, "trials": 30, "batches": (4,), "gp_every": 1, "asks": 10}

@@ -15,6 +15,7 @@ from dspex_coordination.beacon.acquisition import Acquisition, log_improvement
 from dspex_coordination.beacon.encoding import Encoding, tied
 from dspex_coordination.beacon.gaussian_process import Data, Posterior, _loss, _priors, expected, fitted
 from dspex_coordination.beacon.kernel import Floats
+from dspex_coordination.beacon.outcomes import shapes
 from dspex_coordination.conditions import V
 
 MIXED = Space({"x": Float(0.0, 1.0), "n": Int(1, 5), "model": Choice(["a", "b", "c"]), "terse": Bool()})
@@ -97,6 +98,20 @@ def test_results_on_few_rows_pull_less() -> None:
     middle = np.array([[0.5]])
     assert vague.predict(middle)[0][0] < 0.7 * sure.predict(middle)[0][0]
     assert vague.predict(middle)[1][0] > sure.predict(middle)[1][0]
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=30))
+def test_results_of_any_size_get_a_finite_shape(results: list[float]) -> None:
+    for shape in shapes(np.array(results)):
+        assert np.isfinite(shape.values).all()
+        assert math.isfinite(shape.stretch)
+        assert np.abs(shape.values).max() < 10.0
+
+
+def test_a_shape_keeps_the_order_of_results() -> None:
+    results = np.array([-1e6, -3.0, -2.9, -1e-4, -50.0, 0.0])
+    for shape in shapes(results):
+        assert (np.argsort(shape.values, kind="stable") == np.argsort(results)).all()
 
 
 def test_any_two_options_are_one_apart() -> None:

@@ -25,7 +25,7 @@ _POWERS = np.linspace(-2.0, 4.0, 61)
 _AUGMENTATION = 0.05
 _ALIKE = 0.1  # share of results that the logarithm counts as equally good
 _LEAST = 1e-300
-_KINDS = 2
+_ROUNDING = 1e-12
 _FARTHEST = 3.0  # how many deviations from its limit a measure counts at most
 
 
@@ -76,11 +76,21 @@ def single(outcomes: Sequence[Outcome], objectives: Sequence[Objective], rng: ra
 
 def standardized(values: Floats) -> Floats:
     """Return the values with mean 0 and deviation 1, or zeros if they are all alike."""
-    spread = float(values.std())
-    if spread <= 1e-12 * float(np.abs(values).max(initial=0.0)):
+    spread = _spread(values)
+    if spread == 0.0:
         return np.zeros_like(values)
-    result: Floats = (values - values.mean()) / spread
+    shares = values / spread
+    result: Floats = shares - shares.mean()
     return result
+
+
+def _spread(values: Floats) -> float:
+    """Return the standard deviation, 0 if it is mere rounding; of values too large to be squared as well."""
+    size = float(np.abs(values).max(initial=0.0))
+    if size == 0.0:
+        return 0.0
+    spread = float((values / size).std())
+    return spread * size if spread > _ROUNDING else 0.0
 
 
 def shapes(values: Floats) -> list[Shape]:
@@ -96,7 +106,7 @@ def shapes(values: Floats) -> list[Shape]:
     missing = plain.max(initial=0.0) - plain
     near = max(float(np.quantile(missing, _ALIKE)), 0.01 * float(np.median(missing)), 1e-3 * float(missing.mean()))
     logs = -np.log(missing + near + _LEAST)
-    return [_shape(powers[best], float(steep[best])), _shape(logs, float(logs.sum()))][:_KINDS]
+    return [_shape(powers[best], float(steep[best])), _shape(logs, float(logs.sum()))]
 
 
 def _shape(values: Floats, steep: float) -> Shape:
@@ -109,19 +119,19 @@ def sampling_variance(outcomes: Sequence[Outcome], rows: int, gains_: Floats) ->
     It is the variance of a mean of rows drawn without replacement, with the variance between rows pooled over all
     outcomes; on all rows there is none. `gains_` are those of the outcomes before they were standardized.
     """
-    scale = float(gains_.var())
+    scale = _spread(gains_)
     several = [outcome.variance for outcome in outcomes if outcome.seen > 1]
-    if not several or scale <= 0.0:
+    if not several or scale == 0.0:
         return np.zeros(len(outcomes))
     missing = np.array([1.0 / max(1, outcome.seen) - 1.0 / rows for outcome in outcomes])
-    result: Floats = float(np.mean(several)) / scale * np.maximum(0.0, missing)
+    result: Floats = float(np.mean(several)) / scale / scale * np.maximum(0.0, missing)
     return result
 
 
 def room_of(outcomes: Sequence[Outcome], bound: int) -> Floats:
     """Return how far each outcome keeps that bound, negative if it does not, in deviations."""
     room = np.array([outcome.room[bound] for outcome in outcomes])
-    return np.clip(room / (float(room.std()) or 1.0), -_FARTHEST, _FARTHEST)
+    return np.clip(room / (_spread(room) or 1.0), -_FARTHEST, _FARTHEST)
 
 
 def _room(bound: Bound, value: float) -> float:

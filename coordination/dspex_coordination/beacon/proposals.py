@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from dspex_coordination.space import Space
 _POOL = 500  # rows anywhere at which the acquisition is looked up first, and as many near the leaders
 _BASES = 12  # candidates drawn anywhere, and as many changed leaders, where not all variables can move by themselves
 _FAR_STARTS = 2
-_ITERATIONS = 30  # of one climb along the axes
+_OTHERS = 40  # candidates to fall back on
+_ITERATIONS = 20  # of one climb along the axes
 _TURNS = 3  # of climbs along the axes and changes of listed values
 _TRIED = 32  # values of one variable that are looked up at most
 _STEPS = (1e-3, 0.3)  # of moves near a leader, as parts of an axis
@@ -43,23 +44,24 @@ class Proposals:
         self._space, self._encoding, self._acquisition, self._rng = space, encoding, acquisition, rng
         self._numbers = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
 
-    def ranked(self, leaders: Sequence[Candidate]) -> list[Candidate]:
-        """Return feasible candidates, the most promising first; `leaders` are the best known ones, the best first."""
+    def ranked(self, leaders: Sequence[Candidate]) -> Iterator[Candidate]:
+        """Yield feasible candidates, the most promising first; `leaders` are the best known ones, the best first.
+
+        Those found uphill come first, then others that looked promising, for when all those are known.
+        """
         near = [self._spot(leader.values) for leader in leaders]
-        starts = [near[0], *self._best(self._anywhere(near[0]), _FAR_STARTS), *self._best(self._around(near), 1)]
-        climbed = [self._climbed(start) for start in starts]
+        around, anywhere = self._around(near), self._anywhere(near[0])
+        climbed = [self._climbed(spot) for spot in (*self._best(around, 1), *self._best(anywhere, _FAR_STARTS))]
         if self._encoding.bound:
             refined = self._best([*climbed, *self._changed(climbed)], 1)
             climbed += [self._climbed(spot) for spot in refined]
-        worth = self._acquisition.values(np.array([spot.row for spot in climbed]))
-        decoded = [self._decoded(climbed[int(index)]) for index in np.argsort(-worth, kind="stable")]
-        return [candidate for candidate in decoded if candidate is not None]
+        for spot in (*self._best(climbed, len(climbed)), *self._best([*around, *anywhere], _OTHERS)):
+            candidate = self._space.repair(self._encoding.decode(spot.row, spot.values, spot.moved), self._rng)
+            if candidate is not None:
+                yield candidate
 
     def _spot(self, values: Values) -> _Spot:
         return _Spot(self._encoding.encode([values])[0], values, self._encoding.movable(values))
-
-    def _decoded(self, spot: _Spot) -> Candidate | None:
-        return self._space.repair(self._encoding.decode(spot.row, spot.values, spot.moved), self._rng)
 
     def _best(self, spots: Sequence[_Spot], count: int) -> list[_Spot]:
         worth = self._acquisition.values(np.array([spot.row for spot in spots]))

@@ -25,11 +25,10 @@ from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_coordination.sampling import sobol
 
-_PERIOD = 4
-_LEAP = 0.3
 _LEAST = 3  # results from which on there is something to model
 _LEADERS = 5  # best known candidates near which others are looked for
-_BEST, _LATEST, _EVEN = 120, 60, 40  # results that are modelled when there are more: the best, the latest, some of all
+_BEST, _LATEST, _EVEN = 100, 50, 30  # results that are modelled when there are more: the best, the latest, some of all
+_IMAGINED = 100  # pending trials, and failed ones, that are modelled: the latest
 _REFIT = 20  # the parameters are learnt anew when there are a 20th more results
 _BROAD = 4  # every fourth time not only from the last parameters
 _ITERATIONS = 40
@@ -91,8 +90,8 @@ class Beacon(SearchOptimizer):
         """Return a candidate of the design, or the most promising one by the model."""
         before = (self._fits, self._fitted_at, self._shape, self._parameters)
         covering = number + len(self.book.earlier) < self._initial or len(self._outcomes) < _LEAST
-        first = [self._of_design(number)] if covering else self._promising(number)
-        ask = self.unseen(lambda attempt: first[attempt] if attempt < len(first) else self._any(number, attempt))
+        first = iter([self._of_design(number)]) if covering else self._promising(number)
+        ask = self.unseen(lambda attempt: next(first, None) or self._any(number, attempt))
         if ask is None:
             self._fits, self._fitted_at, self._shape, self._parameters = before
         return ask
@@ -106,7 +105,7 @@ class Beacon(SearchOptimizer):
             self._designed.append(candidate)
         return self._designed[number] if number < len(self._designed) else None
 
-    def _promising(self, number: int) -> list[Candidate]:
+    def _promising(self, number: int) -> Iterator[Candidate]:
         rng = seeded(self.context.seed, self.name, number)
         outcomes = list(self._outcomes.values())
         gains = single(outcomes, self.context.objectives, rng)
@@ -130,8 +129,6 @@ class Beacon(SearchOptimizer):
         best = float(means[feasible].max()) if feasible.any() else None
         if best is not None:
             best = float(outcome.data.values[len(rows) :].max(initial=best))
-        if best is not None and number % _PERIOD == 0:
-            best += _LEAP
         acquisition = Acquisition(outcome, best, limits)
         return Proposals(self.space, self._encoding, acquisition, rng).ranked(leaders)
 
@@ -157,8 +154,8 @@ class Beacon(SearchOptimizer):
         A `hopeful` one takes pending trials to be as good as the best so far at least, so that others look elsewhere.
         """
         posterior = Posterior(self._encoding, parameters, data)
-        pending = [self._row(ask.candidate) for ask in self.book.pending.values()]
-        rows = [*pending, *self._unknown.values()]
+        pending = [self._row(ask.candidate) for ask in self.book.pending.values()][-_IMAGINED:]
+        rows = [*pending, *list(self._unknown.values())[-_IMAGINED:]]
         if not rows:
             return posterior
         means, _ = posterior.predict(np.array(rows))
