@@ -11,6 +11,7 @@ from dspex_ray.evaluation_report.page import page
 from dspex_ray.evaluation_report.table import data_frame, example_rows, write_rows
 from dspex_ray.evaluation_report.writing import write_text
 from dspex_ray.example import Example
+from dspex_ray.intervals import interval, interval_method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +102,6 @@ def summarize(
     scores: Sequence[RowScore], wall_s: float, examples: Sequence[Example] = (), **described: Any
 ) -> Evaluation:
     """Return the figures of the rows; `described` are further fields of Evaluation. Raises UsageError without rows."""
-    from dspex_ray.intervals import interval, interval_method  # noqa: PLC0415 - numpy, only once there are scores
-
     values = [one.score for one in scores]
     low, high = interval(values)
     measured: dict[str, list[float]] = {}

@@ -11,6 +11,7 @@ from dspex_coordination.canonical import canonical_json
 from dspex_coordination.errors import CoordinationError
 from dspex_ray.calls import CallLog, recording, tagged
 from dspex_ray.data import Dataset, load_data
+from dspex_ray.data_files import Take
 from dspex_ray.demos import held_out
 from dspex_ray.errors import UsageError
 from dspex_ray.evaluation.interruption import EvaluationInterruptedError, Interruption
@@ -152,7 +153,8 @@ def _prepared(
         raise UsageError(f"evaluate needs a program instance, such as Route(), got {shown(program)}.")
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1, got {limit}.")
-    dataset = load_data(data, type(program), mapping=mapping)
+    take = None if limit is None else Take(limit=limit)
+    dataset = load_data(data, type(program), mapping=mapping, take=take)
     chosen = default_metric(type(program), dataset) if metric is None else resolve_metric(metric)
     return dataset if limit is None else dataset.first(limit), chosen
 

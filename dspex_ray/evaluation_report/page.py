@@ -29,7 +29,7 @@ th,td{border-bottom:1px solid #8884;padding:.35rem .5rem;text-align:left;vertica
 thead th{position:sticky;top:0;background:Canvas}
 th button{all:unset;cursor:pointer;font-weight:600}
 th button:focus-visible{outline:2px solid}
-td{white-space:pre-wrap;overflow-wrap:anywhere}
+td{white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate}
 td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .figures{width:auto}.small{opacity:.75}
 .scroll{overflow-x:auto}.diagonal{font-weight:600}.miss{background:#d332}
@@ -62,7 +62,7 @@ _SCRIPT = """
       document.querySelectorAll('#rows th').forEach(head => head.removeAttribute('aria-sort'));
       button.parentElement.setAttribute('aria-sort', down ? 'descending' : 'ascending');
       down = !down;
-      body.append(...all);
+      for (const row of all) body.append(row);
     });
   });
   text.addEventListener('input', filter);

@@ -46,7 +46,7 @@ def example_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 def flat_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return the rows with each field in a key of its own, such as `input.message`; every row has all keys."""
     rows = [_flat(row) for row in example_rows(evaluation)]
-    keys = sorted({key for row in rows for key in row}, key=_place)
+    keys = sorted(dict.fromkeys(key for row in rows for key in row), key=_place)
     return [{key: row.get(key) for key in keys} for row in rows]
 
 
