@@ -42,15 +42,16 @@ class Worker(Agent):
         )
 
     async def on_start(self) -> None:
-        SHARED_LENDER.use(AgentLender(self.context))
+        self._lender = AgentLender(self.context)
+        SHARED_LENDER.offer(self._lender)
 
     async def on_message(self, body: MakeCalls) -> int:
         calls = (self._lm.complete(ask(f"{n}", timeout_s=body.timeout_s)) for n in range(body.calls))
         return len(await asyncio.gather(*calls))
 
     async def on_stop(self, reason: str) -> None:
-        SHARED_LENDER.use(None)
         await self._lm.aclose()
+        SHARED_LENDER.withdraw(self._lender)
 
 
 @contextmanager
@@ -102,6 +103,14 @@ def test_clients_together_keep_the_pace_with_few_messages() -> None:
         assert server.counters()["requests"] == 200
         assert took_s >= 0.9 * (200 - 150) * 63 / 2850  # a twentieth of a minute's at once, the others at the pace
         assert limits_shown(system)["asked"] <= 120
+
+
+def test_a_client_goes_on_when_the_agent_that_offered_the_lender_last_has_ended() -> None:
+    with ModelServer() as server, sharing(server, LMLimits(requests_per_minute=6000), workers=2) as system:
+        assert together(system, MakeCalls(5), workers=2) == [5, 5]
+        system.stop_child("worker-1")
+        assert system.ask("worker-0", MakeCalls(400), timeout_s=60.0) == 400
+    assert not SHARED_LENDER.is_there
 
 
 def test_a_call_that_the_shared_limit_would_keep_too_long_is_refused_at_once() -> None:

@@ -58,12 +58,12 @@ class Gates:
 
     def _new(self) -> ModelGate:
         made, limits = self._made, self._made.limits
-        shared = SHARED_LENDER.lender
-        lender = shared or OwnLender(made.timing.clock)
+        is_shared = SHARED_LENDER.is_there
+        lender = SHARED_LENDER if is_shared else OwnLender(made.timing.clock)
         holder = _IDS.new("holder")
         allowance = Allowance(made.what, limits, holder, lender, made.timing) if limits.rated else None
         places = None
-        if limits.concurrency is not None and shared is not None:
+        if limits.concurrency is not None and is_shared:
             places = Places(made.what, limits, holder, lender, self.ceiling)
         return ModelGate(made.what, self.ceiling, made.timing, allowance=allowance, places=places)
 

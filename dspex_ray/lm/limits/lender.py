@@ -39,15 +39,31 @@ class AgentLender:
 
 
 class SharedLender:
-    """The lender of this process, once an agent has said so; a client asks it from its first call on a loop."""
+    """The lender of this process: whichever of its agents offered one last and is still there."""
 
     def __init__(self) -> None:
-        self.lender: Lender | None = None
+        self._offered: list[Lender] = []
 
-    def use(self, lender: Lender | None) -> None:
-        """Let every client of this process that has limits ask `lender`; None: each has the limits for itself again."""
-        self.lender = lender
+    @property
+    def is_there(self) -> bool:
+        """Whether an agent of this process has offered a lender."""
+        return bool(self._offered)
+
+    def offer(self, lender: Lender) -> None:
+        """Let clients of this process with limits ask `lender`: those whose first call on a loop is still to come."""
+        self._offered.append(lender)
+
+    def withdraw(self, lender: Lender) -> None:
+        """Ask this one no more; twice is harmless. Without any, a client has its limits for itself again."""
+        if lender in self._offered:
+            self._offered.remove(lender)
+
+    async def __call__(self, ask: TakeSlice) -> Slice:
+        """Ask the newest. Raises what it raises, and ConnectionError when all have gone."""
+        if not self._offered:
+            raise ConnectionError("no agent of this process is left that could ask for them")
+        return await self._offered[-1](ask)
 
 
 SHARED_LENDER: Final = SharedLender()
-"""Set it in each process that calls models: `SHARED_LENDER.use(AgentLender(context))` at an agent's start."""
+"""An agent whose process calls models offers an `AgentLender(context)` at its start and withdraws it at its end."""
