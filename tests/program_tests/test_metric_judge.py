@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from dspex_ray.calls import recording
 from dspex_ray.errors import ConfigurationError, LMAuthError, LMBadReplyError, LMContextWindowError, LMError
 from dspex_ray.evaluation import evaluate
 from dspex_ray.example import make_example
 from dspex_ray.lm.base import LMRequest
 from dspex_ray.metrics import Judge, MetricError, judge, resolve_metric, scored
 from dspex_ray.program import Program
+from dspex_ray.testing.model_server import ModelServer
 
 ROWS = [{"message": f"m{i}", "intent": ("cash", "card", "rate")[i % 3]} for i in range(6)]
 ANSWER = '{"intent": "cash"}'
@@ -126,3 +128,22 @@ def test_a_reply_that_depends_on_the_row_grades_rows_alike_for_any_concurrency(
         for c in (1, 3, 50)
     ]
     assert len({tuple(row.score for row in one.scores) for one in found}) == 1
+
+
+def test_over_http_the_bill_is_the_servers_own_count_and_nothing_stays_open(
+    route: type[Program], scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelServer(answer=[_grade(2)] * 6, api_key="key-of-the-test") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")
+        with recording() as log:
+            result = evaluate(
+                route().with_lm(scripted(ANSWER)), ROWS, metric="judge(lm='openai/gpt-4o-mini', rubric='Is it right?')"
+            )
+        judged = [record for record in log.records if record.program.endswith(":Judging")]
+        counted = server.counters()
+        assert (result.accuracy, len(judged), counted["requests"]) == (0.25, 6, 6)
+        assert sum(record.prompt_tokens for record in judged) == counted["prompt_tokens"]
+        assert sum(record.completion_tokens for record in judged) == counted["completion_tokens"]
+        assert result.metric_cost_usd == pytest.approx(sum(record.cost_usd or 0 for record in judged))
+        assert result.metric_cost_usd > 0
