@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import tracemalloc
@@ -13,6 +14,8 @@ from typing import Any, ClassVar
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.data_files import Take
@@ -242,3 +245,20 @@ def test_gsm8k_states_one_number_in_every_answer(shared_data: Path) -> None:
     assert None not in numbers
     assert numbers[:3] == [18, 3, 70000]
     assert len(load_data(shared_data / "gsm8k" / "train-first-1000.jsonl", Solve)) == 1000
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))),
+    st.sampled_from(
+        [b"", b"\xff\xfe", b"\xef\xbb\xbf", b"message,intent\n", b'{"message": "x", "intent": "card"}\n', b"PAR1"]
+    ),
+    st.sampled_from([".csv", ".tsv", ".jsonl", ".json", ".parquet"]),
+)
+def test_no_bytes_of_a_file_lead_to_anything_but_data_or_an_error_of_data(
+    tmp_path: Path, route: type[Program], body: bytes, head: bytes, ending: str
+) -> None:
+    path = tmp_path / f"any{ending}"
+    path.write_bytes(head + body)
+    with contextlib.suppress(DataError):
+        assert len(load_data(path, route)) > 0
