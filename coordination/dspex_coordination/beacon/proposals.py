@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,11 @@ class Proposals:
         if self._encoding.bound:
             refined = self._best([*climbed, *self._changed(climbed)], 1)
             climbed += [self._climbed(spot) for spot in refined]
-        for spot in (*self._best(climbed, len(climbed)), *self._best([*around, *anywhere], _OTHERS)):
+        yield from self._decoded(self._best(climbed, len(climbed)))
+        yield from self._decoded(self._best([*around, *anywhere], _OTHERS))
+
+    def _decoded(self, spots: Iterable[_Spot]) -> Iterator[Candidate]:
+        for spot in spots:
             candidate = self._space.repair(self._encoding.decode(spot.row, spot.values, spot.moved), self._rng)
             if candidate is not None:
                 yield candidate
@@ -121,23 +125,39 @@ class Proposals:
         for turn in range(_TURNS):
             if len(axes):
                 row = self._uphill(row, axes, _ITERATIONS if turn == 0 else _ITERATIONS // _TURNS)
-            before = row
-            for block in listed:
-                rows = self._replaced(row, block)
-                row = rows[int(np.argmax(self._acquisition.values(rows)))]
-            if np.array_equal(row, before):
+            if not listed:
+                break
+            before, row = row, self._swapped(row, listed)
+            if row is before:
                 break
         return _Spot(row, spot.values, spot.moved)
 
+    def _swapped(self, row: Floats, listed: Sequence[Block]) -> Floats:
+        """Return the row with the changes of listed values that together promise most; itself if none is better."""
+        tried = [self._replaced(row, block) for block in listed]
+        worth, *parts = np.split(
+            self._acquisition.values(np.concatenate([row[None], *tried])), np.cumsum([1, *map(len, tried)])[:-1]
+        )
+        ends = [int(np.argmax(part)) for part in parts]
+        order = np.argsort([-part[end] for part, end in zip(parts, ends, strict=True)], kind="stable")
+        changed, together = row.copy(), list[Floats]()
+        for index in order.tolist():
+            if parts[index][ends[index]] <= worth[0]:
+                break
+            columns = listed[index].columns
+            changed[columns] = tried[index][ends[index], columns]
+            together.append(changed.copy())
+        return together[int(np.argmax(self._acquisition.values(np.array(together))))] if together else row
+
     def _replaced(self, row: Floats, block: Block) -> Floats:
-        """Return the row as it is and with each value of a listed variable, the nearest ones if there are many."""
+        """Return the row with each value of a listed variable, the nearest ones if there are many."""
         points = block.points if block.points is not None else np.zeros((0, 1))
         if len(points) > _TRIED:
             far = np.abs(points - row[block.columns]).sum(axis=1)
             points = points[np.argsort(far, kind="stable")[:_TRIED]]
         rows = np.repeat(row[None], len(points), axis=0)
         rows[:, block.columns] = points
-        return np.concatenate([row[None], rows])
+        return rows
 
     def _uphill(self, row: Floats, axes: Any, iterations: int) -> Floats:
         moved = row.copy()
