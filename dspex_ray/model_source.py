@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dspex_ray.configuration import checked_lm, chosen_cache, chosen_limits, chosen_lm
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.cache import CachedLM, CacheSettings, MemoryCache
@@ -29,6 +31,10 @@ class ModelSource:
     def name(self) -> str | None:
         """The name of the program's own model; None if it uses the process's default."""
         return self.own if self.own is None or isinstance(self.own, str) else self.own.model
+
+    def but(self, **changes: Any) -> ModelSource:
+        """Return a source that differs in `own`, `cache` or `limits`."""
+        return ModelSource(**{"own": self.own, "cache": self.cache, "limits": self.limits, **changes})
 
     def settled(self) -> ModelSource:
         """Return a source of the same model, cache and limits that depends on no default of this process."""

@@ -22,7 +22,7 @@ from dspex_ray.agent_system import (
 from dspex_ray.calls import recording, tagged
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
-from dspex_ray.metrics import Metric
+from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
 from dspex_ray.program import Program, refuse_running_loop
 from dspex_ray.program_worker import Bench
@@ -74,8 +74,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
 
     `trials` bounds the candidates, `budget_usd` the money, `stop` whatever else, such as `NoImprovement(10) |
     TimeSpent(3600)`. `early` are values to try first. With `resume`, the run of that id goes on where it stopped; with
-    `fork`, a new run begins with what that one has found. The result does not depend on the number of workers unless
-    `reproducible` is False, which waits for no slow trial.
+    `fork`, a new run begins with what that one has found (to resume that one, give `fork` again). The result does not
+    depend on the number of workers, up to 8, unless `reproducible` is False, which waits for no slow trial.
 
     Raises UsageError (nothing tunable, unknown optimizer or run, bad data), LMError when the model is out of reach, and
     InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
@@ -107,6 +107,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     check_workers(workers)
     check_runtime(runtime)
     plan = prepare(request, run_id, kept, is_new=resume is None)
+    if resume is not None:
+        SweepStore(kept.database).request(resume, "resume", {}, clock.now())  # a paused run would stay so
     if plan.is_new:
         asyncio.run(_preflight(plan, run_id, kept))
     bench = Bench(train=plan.train.examples, validation=plan.validation.examples, metric=plan.metric)
@@ -131,6 +133,7 @@ async def _preflight(plan: SearchPlan, run_id: str, store: Store) -> None:
             await evaluate_rows(plan.program, plan.validation.examples[:1], plan.metric)
         finally:
             await plan.program.aclose()
+            await close_metric(plan.metric)
             store.record_calls([record.as_row() for record in log.records])
 
 

@@ -16,11 +16,12 @@ from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
 from dspex_coordination.variables import Variable
-from dspex_ray.configuration import checked_cache
+from dspex_ray.configuration import checked_cache, checked_limits
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
 from dspex_ray.lm.base import LM, ChatMessage
 from dspex_ray.lm.cache.settings import CacheSettings
+from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
 from dspex_ray.schema import Schema, plain_secrets, secret_fields, tunable_fields
@@ -135,14 +136,21 @@ class Program:
 
     def with_lm(self, lm: str | LM | None) -> Self:
         """Return a copy with a model of its own, by name or as a client; None goes back to the process's default."""
-        return self._copy(_source=ModelSource(lm, self._source.cache))
+        return self._copy(_source=self._source.but(own=lm))
 
     def with_cache(self, cache: str | CacheSettings | None) -> Self:
         """Return a copy whose replies are kept so: `memory`, `disk`, a folder's path, `off`, or settings.
 
         None goes back to the process's default.
         """
-        return self._copy(_source=ModelSource(self._source.own, checked_cache(cache)))
+        return self._copy(_source=self._source.but(cache=checked_cache(cache)))
+
+    def with_limits(self, limits: LMLimits | None) -> Self:
+        """Return a copy whose model is asked no more than so often; None goes back to the process's default.
+
+        The limits hold for each process by itself. A client of your own keeps the limits that it was made with.
+        """
+        return self._copy(_source=self._source.but(limits=checked_limits(limits)))
 
     def with_defaults(self) -> Self:
         """Return a copy that depends on no setting of this process, to be sent to another one."""

@@ -15,7 +15,7 @@ from dspex_ray.errors import LMError, UsageError
 from dspex_ray.evaluation import evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
-from dspex_ray.metrics import Metric
+from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.store import Version
@@ -110,6 +110,8 @@ class ProgramWorker:
             await self._buffer.close()
         for program in self._used:
             await program.aclose()
+        if self._bench is not None:
+            await close_metric(self._bench.metric)
 
     async def _predict(self, question: Predict) -> Predicted:
         program, version = self._program, self._version  # another version may come meanwhile
@@ -144,7 +146,7 @@ class ProgramWorker:
                 if isinstance(error, LMError) and is_infrastructure(error):
                     raise WorkLostError(f"{type(error).__name__}: {error}") from error
                 raise
-        rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error) for s in scores)
+        rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error, s.measures) for s in scores)
         return RowsEvaluated(rows, tuple(record.as_row() for record in log.records))
 
 

@@ -186,6 +186,7 @@ if TYPE_CHECKING:
         Failure,
         Outcome,
         Plan,
+        Revisited,
         Work,
     )
     from dspex_agents.roles.plan_run import (
@@ -636,6 +637,7 @@ _HOMES = {
     "RetryBudget": "dspex_agents.services.retry_policy",
     "RetryPolicies": "dspex_agents.services.retry_policy",
     "RetryPolicy": "dspex_agents.services.retry_policy",
+    "Revisited": "dspex_agents.roles.plan",
     "RunLimitError": "dspex_agents.teamwork.run_messages",
     "RunLostError": "dspex_agents.teamwork.run_messages",
     "RunPlan": "dspex_agents.teamwork.run_messages",
@@ -912,6 +914,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicies",
     "RetryPolicy",
+    "Revisited",
     "RunLimitError",
     "RunLostError",
     "RunPlan",

@@ -20,7 +20,12 @@ Model = Annotated[str | None, typer.Option("--lm", help="Model name, such as ope
 Mapping = Annotated[
     list[str] | None, typer.Option("--map", help="field=column, where a column has another name. May be repeated.")
 ]
-Metric = Annotated[str | None, typer.Option(help="exact, contains or numeric; by default exact on labelled fields.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="exact, contains, f1, numeric, semantic, judge(...) or module:function; default exact on labels."
+    ),
+]
 WhichVersion = Annotated[
     str | None, typer.Option("--version", help="A version's number, or `latest`; without it the untuned program.")
 ]

@@ -97,3 +97,14 @@ def test_configure_leaves_what_is_not_given_and_refuses_what_is_no_cache() -> No
             configure(cache=3)  # type: ignore[arg-type]
     finally:
         configure(lm=None, cache=None)
+
+
+def test_limits_and_cache_stay_when_the_model_changes() -> None:
+    program = Asker().with_limits(dspex.LMLimits(concurrency=3)).with_cache("memory").with_lm("openai/other")
+    assert (program._source.limits, program._source.cache) == (
+        dspex.LMLimits(concurrency=3),
+        chosen_cache(program._source.cache),
+    )
+    assert program.with_defaults()._source.limits == dspex.LMLimits(concurrency=3)
+    with pytest.raises(ConfigurationError, match="limits must be LMLimits"):
+        program.with_limits(3)  # type: ignore[arg-type]
