@@ -135,7 +135,8 @@ class Encoding:
         row = np.zeros(block.stop - block.start)
         ids: Sequence[str] = value.get("ids", ())
         for one in ids:
-            row[places[one]] = _HALF / math.sqrt(len(ids))
+            if one in places:  # a default may name examples that this search does not have
+                row[places[one]] = _HALF / math.sqrt(len(ids))
         row[-2] = float(value["select"] == "nearest")
         row[-1] = math.log1p(value.get("k", len(ids))) / math.log1p(max(1, most))
         return row
