@@ -208,7 +208,7 @@ class TestSurviving:
         health = system.health()
         assert (health.agents, health.alive, health.score, health.band) == (7, 7, 100.0, "excellent")
         kill_host(system, "task-2")
-        wait(lambda: system.health().alive == 6)
+        wait(lambda: system.health().alive == 7)
 
 
 class TestRecording:
