@@ -242,6 +242,7 @@ def test_letters_wait_for_an_agent_that_is_being_restarted(tmp_path: Path, wait:
     with start_local_system(spec(ChildSpec(id="front", start=Teller), keeper=keeper)) as system:
         system.ask("front", ("nobody", "before"))
         wait(lambda: len(listed(system)) == 1, what="the first letter at the agent")
+        wait(lambda: system.tree().dead_letters == 0, what="the news of that at the host, which would offer it again")
         kwargs["mood"].touch()
         system.kill_child("letters")
         system.ask("front", ("nobody", "meanwhile"))
