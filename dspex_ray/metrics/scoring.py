@@ -8,7 +8,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from dspex_coordination.objectives.measures import STANDARD
+from dspex_coordination.objectives.objective import STANDARD
 from dspex_ray.errors import ConfigurationError, LMError, UnknownNameError
 from dspex_ray.example import Example
 from dspex_ray.infrastructure import is_infrastructure

@@ -19,8 +19,7 @@ from typing import Protocol
 
 from dspex_coordination.errors import OptimizerError
 from dspex_coordination.objectives.interval import mean_interval
-
-STANDARD = ("score", "score_low", "score_high", "cost_usd", "latency_s", "latency_p95_s", "reliability")
+from dspex_coordination.objectives.objective import STANDARD
 
 
 class RowLike(Protocol):

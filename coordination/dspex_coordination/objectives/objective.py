@@ -15,6 +15,9 @@ from dspex_coordination.errors import OptimizerError, near_matches
 
 Direction = Literal["maximize", "minimize"]
 
+STANDARD = ("score", "score_low", "score_high", "cost_usd", "latency_s", "latency_p95_s", "reliability")
+"""The measures that every scored trial has; a metric's own have other names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
