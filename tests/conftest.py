@@ -22,6 +22,7 @@ sys.path[:0] = [
     str(ROOT / "tests" / "agents_tests"),
 ]  # sample agents and programs, importable in worker processes too
 DATA = ROOT.parent / "shared" / "data"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of numpy would only push each other
 
 
 def _isolate_ray_token() -> None:

@@ -18,6 +18,7 @@ from dspex_coordination.beacon.gaussian_process import Data, Posterior, fitted, 
 from dspex_coordination.beacon.kernel import Floats
 from dspex_coordination.beacon.outcomes import Outcome, outcome_of, room_of, sampling_variance, shapes, single
 from dspex_coordination.beacon.proposals import Proposals
+from dspex_coordination.beacon.threads import one_thread
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
 from dspex_coordination.optimizers.base import Ask, Told
@@ -91,7 +92,8 @@ class Beacon(SearchOptimizer):
         before = (self._fits, self._fitted_at, self._shape, self._parameters)
         covering = number + len(self.book.earlier) < self._initial or len(self._outcomes) < _LEAST
         first = iter([self._of_design(number)]) if covering else self._promising(number)
-        ask = self.unseen(lambda attempt: next(first, None) or self._any(number, attempt))
+        with one_thread():
+            ask = self.unseen(lambda attempt: next(first, None) or self._any(number, attempt))
         if ask is None:
             self._fits, self._fitted_at, self._shape, self._parameters = before
         return ask
