@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,14 @@ print(json.dumps([codes, [name for name in ("ray", "litellm", "pandas", "pyarrow
     assert loaded == []
 
 
-def test_help_comes_within_a_second_and_a_half(shell: Run) -> None:
+def test_help_costs_less_than_a_second_and_a_half(shell: Run) -> None:
     took = []
-    for _ in range(3):  # the best of three: the machine may be busy with other tests
-        started = time.perf_counter()
+    for _ in range(3):  # seconds of a processor, since the machine may be busy with other tests; the best of three
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert shell("--help").code == 0
-        took.append(time.perf_counter() - started)
-    assert min(took) < 1.5, took
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert 0.1 < min(took) < 1.5, took
 
 
 def test_the_command_of_an_interrupted_run_keeps_its_words_and_names_the_run_once() -> None:
