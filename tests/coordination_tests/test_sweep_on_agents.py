@@ -89,7 +89,8 @@ def test_runs_share_their_members_by_weight(url: str, share: int, low: float, hi
             asked(system, order(url, name, share=weight, **options), timeout_s=TIMEOUT_S)
             for name, weight in (("one", 1), ("other", share))
         ]
-        until(lambda: min(RowScorer.begun["one"], RowScorer.begun["other"]) > 10)
+        until(lambda: min(RowScorer.begun["one"], RowScorer.begun["other"]) > 10 or any(given for _, given in runs))
+        assert not any(given for _, given in runs), runs  # an answer so soon is an error
         before = {name: RowScorer.begun[name] for name in ("one", "other")}
         until(lambda: sum(RowScorer.begun.values()) > sum(before.values()) + 200)
         done = {name: RowScorer.begun[name] - before[name] for name in ("one", "other")}
