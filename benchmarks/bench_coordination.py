@@ -14,12 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is loaded: all sid
 from coordination_bench import multi_objective, single, sweeps
 from harness import Row, machine, show, versions, write
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {
+PARTS: dict[str, Callable[[bool], list[Row]]] = {  # sweeps first: their memory is that of the whole process
+    "sweeps": lambda quick: sweeps.measure(**(sweeps.QUICK if quick else sweeps.FULL)),
     "single": lambda quick: single.measure(**(single.QUICK if quick else single.FULL)),
     "multi_objective": lambda quick: multi_objective.measure(
         **(multi_objective.QUICK if quick else multi_objective.FULL)
     ),
-    "sweeps": lambda quick: sweeps.measure(**(sweeps.QUICK if quick else sweeps.FULL)),
 }
 PEERS = ("optuna", "pymoo", "coco-experiment", "torch")
 
