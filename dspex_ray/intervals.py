@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dspex_coordination.objectives.interval import wilson as share_interval
 from dspex_ray.errors import UsageError
 
 Method: TypeAlias = Literal["bca", "percentile"]
@@ -37,15 +38,11 @@ def interval_method(scores: Sequence[float]) -> str:
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the score interval of a share (E. B. Wilson, 1927): sound for few trials and shares near 0 or 1."""
-    if not 0 <= successes <= trials or trials < 1:
-        raise UsageError(f"wilson needs 0 <= successes <= trials and a trial, got {successes} of {trials}.")
-    share, square = successes / trials, _Z * _Z
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    half = _Z / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    high = 1.0 if successes == trials else min(1.0, middle + half)
-    return low, high
+    """Return the score interval of a share, as sweeps do. Raises UsageError for a share that cannot be."""
+    try:
+        return share_interval(successes, trials)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def bootstrap(

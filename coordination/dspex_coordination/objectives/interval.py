@@ -23,18 +23,24 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     if not values or not 0.0 < level < 1.0:
         raise ValueError(f"An interval needs values and a level between 0 and 1, got {len(values)} and {level!r}.")
     if all(value in (0, 1) for value in values):
-        return _wilson(sum(values), len(values), level)
+        return wilson(int(sum(values)), len(values), level)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     return _normal(ordered, level) if len(ordered) > MOST_RESAMPLED else _bootstrap(ordered, level)
 
 
-def _wilson(successes: float, n: int, level: float) -> tuple[float, float]:
-    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
-    centre = share + z * z / (2 * n)
-    margin = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    denominator = 1 + z * z / n
-    low, high = (centre - margin) / denominator, (centre + margin) / denominator
-    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of a share (E. B. Wilson, 1927): sound for few trials and shares near 0 or 1.
+
+    Raises ValueError for a share that cannot be.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"wilson needs 0 <= successes <= trials and a trial, got {successes} of {trials}.")
+    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / trials
+    centre = share + z * z / (2 * trials)
+    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    denominator = 1 + z * z / trials
+    low = 0.0 if successes == 0 else max(0.0, (centre - margin) / denominator)
+    return low, 1.0 if successes == trials else min(1.0, (centre + margin) / denominator)
 
 
 def _normal(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
