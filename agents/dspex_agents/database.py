@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from dspex_agents.errors import StoreError
 
+_LOOK_S = 0.01
 BUSY_TIMEOUT_S = 30.0
 _FORMS = "Use sqlite:///file.db or postgresql://user:password@host/database."
 _migrations = sa.Table(
@@ -181,10 +184,24 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
 def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the `begin` event below decides when a transaction starts
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _enter_wal(cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")  # in WAL mode: safe against kill -9, may lose the tail on power loss
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _enter_wal(cursor: Any) -> None:
+    """Switch to WAL. SQLite does not wait here as elsewhere: who meets another one at it is told "locked" at once."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
