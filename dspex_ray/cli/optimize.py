@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from dspex_coordination.errors import SweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
+from dspex_ray.errors import UsageError
 from dspex_ray.program_ref import load_program
 from dspex_ray.store import open_store
 
@@ -89,13 +91,14 @@ def optimize(
 
 
 def _stop_rule(minutes: float | None, calls: int | None, patience: int | None) -> StopRule | None:
-    rules: list[StopRule] = []
-    if minutes is not None:
-        rules.append(TimeSpent(minutes * 60))
-    if calls is not None:
-        rules.append(CallsSpent(calls))
-    if patience is not None:
-        rules.append(NoImprovement(patience))
+    try:
+        rules: list[StopRule] = [
+            *([] if minutes is None else [TimeSpent(minutes * 60)]),
+            *([] if calls is None else [CallsSpent(calls)]),
+            *([] if patience is None else [NoImprovement(patience)]),
+        ]
+    except SweepError as error:
+        raise UsageError(str(error)) from error
     return any_of(*rules) if rules else None
 
 
