@@ -14,14 +14,14 @@ from rich.table import Table
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.errors import UsageError
-from dspex_ray.store import CallFilter, CallTotals, CostLine, open_store
+from dspex_ray.store import COST_KEYS, CallFilter, CallTotals, CostLine, open_store
 
-_FIGURES = ("calls", "failed", "cached", "unpriced", "prompt_tokens", "completion_tokens", "cost_usd")
+_FIGURES = ("calls", "failed", "cached", "unknown", "unpriced", "prompt_tokens", "completion_tokens", "cost_usd")
 
 
 def cost(
     by: Annotated[
-        str, typer.Option(help="What to tell costs by: program, model, run, version, trial, status, day; with commas.")
+        str, typer.Option(help=f"What to tell costs by, with commas: {', '.join(COST_KEYS)}.")
     ] = "program,model",
     program: Annotated[str | None, typer.Option(help="Only calls of this program.", metavar="MODULE:CLASS")] = None,
     run: Annotated[str | None, typer.Option(help="Only calls of this run.")] = None,

@@ -15,6 +15,7 @@ from dspex_ray.errors import UnknownNameError
 from dspex_ray.store.tables import calls
 
 _DAY_S = 86_400
+_COST = 5  # its place among the sums
 _COLUMNS = {
     "program": calls.c.program,
     "model": calls.c.model,
@@ -22,6 +23,9 @@ _COLUMNS = {
     "version": calls.c.version,
     "trial": calls.c.trial,
     "status": calls.c.status,
+    "module": calls.c.module,
+    "agent": calls.c.agent,
+    "tenant": calls.c.tenant,
 }
 COST_KEYS = (*_COLUMNS, "day")
 """What costs can be told by; a day is one of UTC."""
@@ -29,7 +33,10 @@ COST_KEYS = (*_COLUMNS, "day")
 
 @dataclass(frozen=True, slots=True)
 class CallTotals:
-    """Sums over model calls; `unpriced` ones have no known price and are not in `cost_usd`."""
+    """Sums over model calls; `unpriced` ones have no known price and are not in `cost_usd`.
+
+    `unknown` ones were sent by a process that died before it learnt their outcome; they are unpriced as well.
+    """
 
     calls: int
     failed: int
@@ -38,6 +45,7 @@ class CallTotals:
     completion_tokens: int
     cost_usd: float
     cached: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +56,17 @@ class CallFilter:
     run: str | None = None
     version: str | None = None
     model: str | None = None
+    module: str | None = None
+    agent: str | None = None
+    tenant: str | None = None
+    status: str | None = None
     since: float | None = None
     until: float | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on the table."""
-        wanted = {"program": self.program, "run": self.run, "version": self.version, "model": self.model}
-        found = [_COLUMNS[name] == value for name, value in wanted.items() if value is not None]
+        wanted = {name: getattr(self, name) for name in _COLUMNS if name != "trial"}
+        found = [column == wanted[name] for name, column in _COLUMNS.items() if wanted.get(name) is not None]
         if self.since is not None:
             found.append(calls.c.at >= self.since)
         if self.until is not None:
@@ -95,7 +107,7 @@ def costs(connection: Connection, by: Sequence[str], which: CallFilter = ALL_CAL
     columns = [_day(connection) if name == "day" else _COLUMNS[name] for name in by]
     sums = _sums()
     query = sa.select(*columns, *sums).where(*which.conditions()).group_by(*columns)
-    dearest = [sums[-2].desc(), sums[0].desc(), *columns]
+    dearest = [sums[_COST].desc(), sums[0].desc(), *columns]
     lines = []
     for row in connection.execute(query.order_by(*dearest)):
         values = [_date(value) if name == "day" else value for name, value in zip(by, row, strict=False)]
@@ -113,13 +125,21 @@ def _sums() -> list[sa.ColumnElement[Any]]:
         sa.func.coalesce(sa.func.sum(c.completion_tokens), 0),
         sa.func.coalesce(sa.func.sum(c.cost_usd), 0.0),
         sa.func.coalesce(sa.func.sum(sa.case((c.status == "cached", 1), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((c.status == "unknown", 1), else_=0)), 0),
     ]
 
 
 def _totals(row: Sequence[Any]) -> CallTotals:
-    count, failed, unpriced, prompt, completion, cost, cached = row
+    count, failed, unpriced, prompt, completion, cost, cached, unknown = row
     return CallTotals(
-        int(count), int(failed), int(unpriced), int(prompt), int(completion), float(cost), cached=int(cached)
+        int(count),
+        int(failed),
+        int(unpriced),
+        int(prompt),
+        int(completion),
+        float(cost),
+        cached=int(cached),
+        unknown=int(unknown),
     )
 
 

@@ -137,6 +137,12 @@ def test_a_record_tells_what_a_call_took(route: type[Program], scripted: Any) ->
         "row": 5,
         "version": None,
         "request_id": None,
+        "module": None,
+        "agent": None,
+        "tenant": None,
+        "holder": None,
+        "reserved_usd": None,
+        "reserved_tokens": None,
     }
     assert log.cost_usd == 0.5
 
