@@ -11,14 +11,23 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a conversation, in the wire's own words."""
+    """One message of a conversation, in the wire's own words.
+
+    `images` are addresses (http, https or data URLs) of pictures that stand behind the text; a repr leaves them out,
+    since one may have megabytes.
+    """
 
     role: Role
     content: str
+    images: tuple[str, ...] = field(default=(), repr=False)
 
-    def as_wire(self) -> dict[str, str]:
+    def as_wire(self) -> dict[str, Any]:
         """Return the message as the OpenAI chat format spells it."""
-        return {"role": self.role, "content": self.content}
+        if not self.images:
+            return {"role": self.role, "content": self.content}
+        text = [{"type": "text", "text": self.content}] if self.content else []
+        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in self.images]
+        return {"role": self.role, "content": [*text, *pictures]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +35,9 @@ class LMRequest:
     """What a model is asked. Equal requests may be answered from a cache; `rollout_id` tells repeats apart.
 
     `response_schema` is the JSON Schema the reply should satisfy; a client passes it on where the provider can
-    enforce it and ignores it otherwise (the prompt asks for JSON in any case). `timeout_s` bounds the whole call,
-    retries included.
+    enforce it and ignores it otherwise (the prompt asks for JSON in any case). The first `stable_messages` of the
+    messages are the same for every input, for providers that are told what to keep in their prompt cache.
+    `reasoning_effort` is the provider's own word, such as `low`. `timeout_s` bounds the whole call, retries included.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -36,8 +46,12 @@ class LMRequest:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
     response_schema: Mapping[str, Any] | None = None
     rollout_id: int = 0
+    stable_messages: int = 0
     timeout_s: float = 60.0
 
 
@@ -109,6 +123,6 @@ class LM(Protocol):
         ...
 
 
-def wire_messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+def wire_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Return the messages as the OpenAI chat format spells them."""
     return [message.as_wire() for message in messages]

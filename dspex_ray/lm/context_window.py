@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dspex_ray.errors import LMContextWindowError
 from dspex_ray.lm.base import ChatMessage
-from dspex_ray.lm.tokens import count_prompt_tokens
+from dspex_ray.lm.tokens import IMAGE_TOKENS, count_prompt_tokens
 
 MARGIN = 1.5
 """How much too high the estimate may be. A prompt that is over by less goes to the provider, which counts exactly."""
@@ -17,7 +17,9 @@ def check_fits(messages: Sequence[ChatMessage], window: int | None, what: str) -
 
     Costs next to nothing for a prompt of fewer characters than that: a token has at least one.
     """
-    if window is None or sum(len(message.content) for message in messages) <= window * MARGIN:
+    if window is None:
+        return
+    if sum(len(message.content) + IMAGE_TOKENS * len(message.images) for message in messages) <= window * MARGIN:
         return
     estimate = count_prompt_tokens(messages)
     if estimate <= window * MARGIN:

@@ -7,19 +7,29 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dspex_ray.lm.base import LMRequest, wire_messages
+from dspex_ray.lm.native_schema import native_schema
 
 _FORMAT = re.compile(r"response_format|json_schema|json_object|guided|structured.output", re.IGNORECASE)
+_BAD_SCHEMA = re.compile(r"invalid.schema|strict|additionalProperties", re.IGNORECASE)
+_OPTIONAL = ("stop", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort")
 _NOT_SUPPORTED = re.compile(r"unsupported|not support|unrecognized|unknown|not permitted|deprecated", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The optional parts of the protocol. A client starts with all of them and drops what the endpoint refuses."""
+    """The optional parts of the protocol. A client starts with all of them and drops what the endpoint refuses.
+
+    `schema_dialect` names the spelling of JSON Schema that `strict` schemas get, one of `dspex_ray.schema.DIALECTS`;
+    `without` names the optional parameters that are not sent.
+    """
 
     response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
     usage_in_stream: bool = True
     length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     sampling: bool = True
+    strict: bool = True
+    schema_dialect: str = "openai"
+    without: frozenset[str] = frozenset()
 
     def body(self, wire_model: str, request: LMRequest, *, stream: bool) -> dict[str, Any]:
         """Return the JSON body of `POST /chat/completions`."""
@@ -30,9 +40,12 @@ class Dialect:
             self.length_key: request.max_tokens,
             "stop": list(request.stop) or None,
             "seed": request.seed,
+            "frequency_penalty": request.frequency_penalty,
+            "presence_penalty": request.presence_penalty,
+            "reasoning_effort": request.reasoning_effort,
             "response_format": self._format(request),
         }
-        body.update((key, value) for key, value in optional.items() if value is not None)
+        body.update((key, value) for key, value in optional.items() if value is not None and key not in self.without)
         if stream:
             body["stream"] = True
             if self.usage_in_stream:
@@ -45,7 +58,7 @@ class Dialect:
         Every step drops something for good, so a client adapts a handful of times at most.
         """
         if _FORMAT.search(complaint) and request.response_schema is not None and self.response_format != "none":
-            return replace(self, response_format="json_object" if self.response_format == "json_schema" else "none")
+            return self._plainer_format(complaint)
         if "stream_options" in complaint and self.usage_in_stream:
             return replace(self, usage_in_stream=False)
         if "max_completion_tokens" in complaint and request.max_tokens and self.length_key == "max_tokens":
@@ -54,13 +67,31 @@ class Dialect:
         about_sampling = re.search(r"temperature|top_p", complaint) and _NOT_SUPPORTED.search(complaint)
         if about_sampling and sampled and self.sampling:
             return replace(self, sampling=False)
+        if _NOT_SUPPORTED.search(complaint):
+            refused = {
+                name
+                for name in _OPTIONAL
+                if name not in self.without
+                and getattr(request, name) not in (None, ())
+                and re.search(rf"\b{name}\b", complaint)
+            }
+            if refused:
+                return replace(self, without=self.without | refused)
         return None
+
+    def _plainer_format(self, complaint: str) -> Dialect:
+        if self.response_format != "json_schema":
+            return replace(self, response_format="none")
+        if self.strict and _BAD_SCHEMA.search(complaint):
+            return replace(self, strict=False)
+        return replace(self, response_format="json_object")
 
     def _format(self, request: LMRequest) -> dict[str, Any] | None:
         if request.response_schema is None or self.response_format == "none":
             return None
         if self.response_format == "json_object":
             return {"type": "json_object"}
-        # strict mode refuses schemas with defaults, optional fields or bounds, which ours have
-        schema = {"name": "reply", "schema": dict(request.response_schema), "strict": False}
-        return {"type": "json_schema", "json_schema": schema}
+        schema, strict = dict(request.response_schema), False
+        if self.strict:
+            schema, strict = native_schema(request.response_schema, self.schema_dialect)
+        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": strict}}

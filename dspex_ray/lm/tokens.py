@@ -9,6 +9,9 @@ from dspex_ray.lm.base import ChatMessage
 
 _TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 
+IMAGE_TOKENS = 765
+"""What one image counts: OpenAI's price of 1024 x 1024 pixels in full detail. Sizes are not looked at."""
+
 
 def count_tokens(text: str) -> int:
     """Count tokens: each run of up to six word characters is one, each other visible character is one.
@@ -19,5 +22,5 @@ def count_tokens(text: str) -> int:
 
 
 def count_prompt_tokens(messages: Iterable[ChatMessage]) -> int:
-    """Count the tokens of all the messages' texts; roles and wrapping count nothing."""
-    return sum(count_tokens(message.content) for message in messages)
+    """Count the tokens of all the messages' texts and images; roles and wrapping count nothing."""
+    return sum(count_tokens(message.content) + IMAGE_TOKENS * len(message.images) for message in messages)

@@ -9,25 +9,28 @@ from typing import Any
 
 from dspex_ray.lm.base import LMRequest
 
-_FORMAT = 1  # part of every key: a new one makes all earlier entries unreachable
+_FORMAT = 2  # part of every key: a new one makes all earlier entries unreachable
 
 
 def request_key(model: str, endpoint: str, request: LMRequest) -> str:
     """Return 64 hex digits that depend on all that may change the answer, and on nothing else.
 
-    That is the model, the endpoint that serves it, messages, sampling parameters, stop texts, seed, response schema
-    and `rollout_id`; not the timeout.
+    That is the model, the endpoint that serves it, messages with their images, sampling parameters, stop texts, seed,
+    effort, response schema and `rollout_id`; not the timeout, nor what the provider is to keep.
     """
     parts = (
         _FORMAT,
         model,
         endpoint,
-        [(message.role, message.content) for message in request.messages],
+        [(message.role, message.content, message.images) for message in request.messages],
         request.temperature,
         request.top_p,
         request.max_tokens,
         request.stop,
         request.seed,
+        request.frequency_penalty,
+        request.presence_penalty,
+        request.reasoning_effort,
         _schema_text(request.response_schema),
         request.rollout_id,
     )
