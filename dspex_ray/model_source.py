@@ -26,6 +26,7 @@ class ModelSource:
         self._made: LM | None = None
         self._made_from: tuple[str | LM, CacheSettings, LMLimits | None] | None = None
         self._memory: MemoryCache | None = None  # of replies; outlives the clients made here
+        self._others: dict[str | ModelSource, ModelSource] = {}  # by model name or part: their connections are shared
 
     @property
     def name(self) -> str | None:
@@ -35,6 +36,21 @@ class ModelSource:
     def but(self, **changes: Any) -> ModelSource:
         """Return a source that differs in `own`, `cache` or `limits`."""
         return ModelSource(**{"own": self.own, "cache": self.cache, "limits": self.limits, **changes})
+
+    def named(self, model: str) -> ModelSource:
+        """Return the source of another model with the same settings; the same one each time."""
+        if model not in self._others:
+            self._others[model] = self.but(own=model)
+        return self._others[model]
+
+    def under(self, part: ModelSource) -> ModelSource:
+        """Return what a part uses within a program of this source: its own settings where it has any."""
+        own = {name: value for name in ("own", "cache", "limits") if (value := getattr(part, name)) is not None}
+        if not own:
+            return self
+        if part not in self._others:
+            self._others[part] = self.but(**own)
+        return self._others[part]
 
     def settled(self) -> ModelSource:
         """Return a source of the same model, cache and limits that depends on no default of this process."""
@@ -65,7 +81,9 @@ class ModelSource:
         made, self._made = self._made, None
         if made is not None and self._made_from is not None and isinstance(self._made_from[0], str):
             await made.aclose()
+        for other in self._others.values():
+            await other.aclose()
 
     def __getstate__(self) -> dict[str, object]:
-        unmade = {"_made": None, "_made_from": None, "_memory": None}
+        unmade: dict[str, object] = {"_made": None, "_made_from": None, "_memory": None, "_others": {}}
         return {"own": self.own, "cache": self.cache, "limits": self.limits, **unmade}

@@ -24,8 +24,9 @@ from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, Usag
 from dspex_ray.evaluation import evaluate_rows
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
-from dspex_ray.program import Program, refuse_running_loop
+from dspex_ray.program import Program
 from dspex_ray.program_worker import Bench
+from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.search import Search, build_sweep
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run
 from dspex_ray.store import Store, open_store

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
-from pydantic.errors import PydanticUndefinedAnnotation
-
-from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
-from dspex_coordination.variables import Variable
 from dspex_ray.configuration import checked_cache, checked_limits
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
@@ -24,23 +19,34 @@ from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
-from dspex_ray.schema import Schema, plain_secrets, secret_fields, tunable_fields
+from dspex_ray.program_declaration import INPUT, check_instruction, check_schemas, declared_space, is_abstract
+from dspex_ray.program_path import program_path
+from dspex_ray.program_state import restored, state_of
+from dspex_ray.program_types import Answers, Asked
+from dspex_ray.running_loop import refuse_running_loop
+from dspex_ray.schema import Schema
+from dspex_ray.sub_programs import Parts, declared_parts, rebuilt, refuse_circles, walk
 from dspex_ray.typed_call import demos_variable, typed_call
 
 if TYPE_CHECKING:
     from dspex_ray.agent_system import AgentSystem
     from dspex_ray.serving.endpoint import Endpoint
 
-_INPUT = "input."  # before the name of a tunable input field
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_DEEPEST = 50
+_within: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("dspex_programs_within", default=())
 
 
 class Program:
     """What an engineer writes: a subclass with nested `Input` and `Output` schemas.
 
-    The class's docstring is the instruction and its class attributes of kind `Variable` are what an optimizer may
-    tune. Without an own `predict` it is one typed model call. A program is immutable: `with_values`,
-    `with_demo_pool` and `with_lm` return copies that share the rest. Raises ProgramError, when the subclass is
-    declared, for a declaration that cannot work.
+    The class's docstring (or `instruction`, a text or a `Text` variable) is the instruction, its class attributes of
+    kind `Variable` are what an optimizer may tune, and those that are programs are its parts: `self.<part>` has the
+    values found under `<part>.<variable>` and the model of the whole unless it has its own. Without an own `predict`
+    it is one typed model call. A variable or text called `model` names the model that is asked. A program is immutable:
+    `with_values`, `with_demo_pool` and `with_lm` return copies that share the rest. Raises ProgramError, when the
+    subclass is declared, for a declaration that cannot work.
     """
 
     Input: ClassVar[type[Schema]]
@@ -49,53 +55,108 @@ class Program:
     """The data column of a field that goes by another name in the usual data; `mapping` or `--map` overrides it."""
     constraints: ClassVar[Sequence[Any]] = ()
     """What must hold between variables: conditions such as `V("max_tokens") <= V("window")`, or `Constraint`s."""
+    unlabelled: ClassVar[frozenset[str]] = frozenset()
+    """Output fields that data and demonstrations need not have, such as a chain of thought."""
 
     values: dict[str, Any]
     demo_pool: DemoPool
+    part_pools: Mapping[str, DemoPool]
+    place: str
+    """Where it stands in the program it is a part of, such as `draft.answer`; empty for the whole."""
     tuned_input: dict[str, Any]
     shown_demos: dict[str, tuple[ChatMessage, ...]]
     _source: ModelSource
     _space: ClassVar[Space] = Space({})
+    _parts: ClassVar[Parts] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check the declaration and collect the variables."""
         super().__init_subclass__(**kwargs)
-        if _is_abstract(cls):
+        if is_abstract(cls):
             return  # a base to be completed, or a class that is being unpickled and gets its attributes next
-        _check_schemas(cls)
-        cls._space = _declared_space(cls)
+        check_schemas(cls)
+        check_instruction(cls)
+        cls._declare()
         if cls.predict is Program.predict:
             demos_variable(cls)
         elif not inspect.iscoroutinefunction(cls.predict):
             raise ProgramError(f"{cls.__name__}.predict must be `async def predict(self, input)`.")
 
+    @classmethod
+    def _declare(cls) -> None:
+        refuse_circles(cls, Program)
+        cls._parts = declared_parts(cls, Program)
+        cls._space = declared_space(cls, cls._parts, _RESERVED)
+
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Give the instance its state here, so that a subclass's `__init__` need not call this class's."""
         if cls is Program:
             raise ProgramError("Program is to be subclassed: write `class MyProgram(Program)` with Input and Output.")
-        if _is_abstract(cls):
-            _check_schemas(cls)  # says what is missing
+        if is_abstract(cls):
+            check_schemas(cls)  # says what is missing
+        if declared_parts(cls, Program) != cls._parts:
+            cls._declare()  # a part was assigned to the class after its body
         self = super().__new__(cls)
-        self.demo_pool = DemoPool()
-        self._source = ModelSource()
-        vars(self).update(_assignment(cls._space.default()))
-        return self
+        start = cls._space.default()
+        chosen = {f"{path}.{name}": value for path, child in walk(cls._parts) for name, value in child.values.items()}
+        if chosen:
+            start = cls._space.complete({name: chosen[name] for name in cls._space.free if name in chosen})
+        vars(self).update(
+            _assignment(start.to_json()), demo_pool=DemoPool(), part_pools={}, place="", _source=ModelSource()
+        )
+        return self._bound()
 
     def _copy(self, **changes: Any) -> Self:
         twin = copy.copy(self)
         vars(twin).update(changes)
-        return twin
+        return twin._bound()  # noqa: SLF001 - of this class
+
+    def _bound(self) -> Self:
+        """Give every part the values, demonstrations and model it has within this program."""
+        children = dict(walk(self._parts))
+        for name, part in self._parts.items():
+            vars(self)[name] = rebuilt(part, name, lambda path: children[path]._under(self, path))  # noqa: SLF001 - of this class
+        return self
+
+    def _under(self, whole: Program, path: str) -> Self:
+        pools = {name.removeprefix(f"{path}."): pool for name, pool in whole.part_pools.items()}
+        same = all(set(a.model_fields) == set(b.model_fields) for a, b in zip(_sides(self), _sides(whole), strict=True))
+        pool = whole.part_pools.get(path) or self.demo_pool or (whole.demo_pool if same else self.demo_pool)
+        return self._copy(
+            **_assignment({name: whole.values[f"{path}.{name}"] for name in self._space.names}),
+            demo_pool=pool,
+            part_pools={**self.part_pools, **pools},
+            place=f"{whole.place}.{path}" if whole.place else path,
+            _source=whole._source.under(self._source),
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Program):
+            raise ProgramError(
+                f"{type(self).__name__}.{name}: a sub-program is declared in the class body, `{name} = ...`, where its "
+                "variables are found; not assigned to an instance."
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def space(cls) -> Space:
-        """Return the variables: those of the class and its bases, then tunable fields as `input.<field>`."""
+        """Return the variables: those of the class and its bases, tunable fields as `input.<field>`, those of parts."""
         return cls._space
+
+    @property
+    def parts(self) -> dict[str, Program]:
+        """The programs within this one by path, such as `draft`, `draft.answer` and `experts.0`."""
+        found: dict[str, Program] = {}
+        for path, child in walk({name: vars(self)[name] for name in self._parts}):
+            found[path] = child
+            found |= {f"{path}.{name}": one for name, one in child.parts.items()}
+        return found
 
     @property
     def instruction(self) -> str:
         """The docstring of the class or of the nearest base that has one; a plain sentence if none has."""
         for base in type(self).__mro__:
-            if base is Program:
+            if base is Program or "_strategy" in vars(base):
                 break
             if base.__doc__:
                 return inspect.cleandoc(base.__doc__)
@@ -103,18 +164,23 @@ class Program:
 
     @property
     def path(self) -> str:
-        """`module:Class`, as `load_program` takes it."""
+        """`module:Class`, as `load_program` takes it; how a module was made for one that has no class of its own."""
         return program_path(type(self))
 
     @property
     def lm_name(self) -> str | None:
         """The name of the program's own model; None if it uses the process's default."""
-        return self._source.name
+        return self._model or self._source.name
+
+    @property
+    def _model(self) -> str | None:
+        named = getattr(self, "model", None)
+        return named if isinstance(named, str) else None
 
     @property
     def lm(self) -> LM:
         """The client that answers. Raises UnknownNameError or ConfigurationError if there is none to be had."""
-        return self._source.client()
+        return self._source.client() if self._model is None else self._source.named(self._model).client()
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with other values of some variables; what is computed from them changes too.
@@ -128,14 +194,29 @@ class Program:
             space.validate({**candidate.values, **values})
         except SpaceError as error:
             raise ProgramError(f"{self.path}: {error}") from error
-        return self._copy(**_assignment(candidate))
+        return self._copy(**_assignment(candidate.to_json()))
 
-    def with_demo_pool(self, pool: DemoPool) -> Self:
-        """Return a copy that takes its demonstrations from `pool`."""
-        return self._copy(demo_pool=pool, shown_demos={})
+    def with_demo_pool(self, pool: DemoPool, part: str | None = None) -> Self:
+        """Return a copy that takes its demonstrations from `pool`, or whose part at this path does.
+
+        Raises ProgramError for a path that is none of `parts`.
+        """
+        if part is None:
+            return self._copy(demo_pool=pool, shown_demos={})
+        if part not in self.parts:
+            raise ProgramError(f"{self.path} has no part {part!r}{near(part, self.parts)}.")
+        return self._copy(part_pools={**self.part_pools, part: pool}, shown_demos={})
 
     def with_lm(self, lm: str | LM | None) -> Self:
-        """Return a copy with a model of its own, by name or as a client; None goes back to the process's default."""
+        """Return a copy with a model of its own, by name or as a client; None goes back to the process's default.
+
+        Raises ProgramError if the program's own `model` says which model it asks.
+        """
+        if lm is not None and self._model is not None:
+            raise ProgramError(
+                f"{self.path} says by `model` which model it asks ({self._model}); "
+                "use with_values({'model': ...}) if that is a variable."
+            )
         return self._copy(_source=self._source.but(own=lm))
 
     def with_cache(self, cache: str | CacheSettings | None) -> Self:
@@ -148,7 +229,7 @@ class Program:
     def with_limits(self, limits: LMLimits | None) -> Self:
         """Return a copy whose model is asked no more than so often; None goes back to the process's default.
 
-        The limits hold for each process by itself. A client of your own keeps the limits that it was made with.
+        A client of your own keeps the limits that it was made with.
         """
         return self._copy(_source=self._source.but(limits=checked_limits(limits)))
 
@@ -162,7 +243,7 @@ class Program:
         Raises ProgramError if the state is of another program or its values no longer fit.
         """
         other = type(self).from_state(state)
-        return other if other.lm_name is not None else other._copy(_source=self._source)  # noqa: SLF001 - of this class
+        return other if state.get("lm") is not None else other._copy(_source=self._source)  # noqa: SLF001 - of this class
 
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
         """Return the output for a valid input. A subclass may do anything here; this asks the model once.
@@ -172,14 +253,25 @@ class Program:
         """
         return await typed_call(self, input)
 
-    async def acall(self, values: Mapping[str, Any] | Schema) -> Any:
+    @overload
+    async def acall(self: Asked[_In, _Out], values: _In) -> _Out: ...
+    @overload
+    async def acall(self: Answers[_Out], values: Mapping[str, Any]) -> _Out: ...
+    async def acall(self, values: Any) -> Any:
         """Return the output for one input, given as a mapping or an `Input`.
 
         Raises InputError with every bad field, OutputError and LMError of the model call, ProgramError if an own
-        `predict` returns anything but an `Output`.
+        `predict` returns anything but an `Output`, or if programs call each other without an end.
         """
         given = values if isinstance(values, self.Input) else self.Input.parse(self._filled(values))
-        result = await self.predict(given)
+        outer = _within.get()
+        if len(outer) == _DEEPEST:
+            raise ProgramError(f"Programs call each other {_DEEPEST} deep, the last ones {' -> '.join(outer[-4:])}.")
+        token = _within.set((*outer, type(self).__name__))
+        try:
+            result = await self.predict(given)
+        finally:
+            _within.reset(token)
         if not isinstance(result, self.Output):
             name = type(self).__name__
             raise ProgramError(f"{name}.predict must return {name}.Output(...), got {shown(result)}.")
@@ -188,11 +280,21 @@ class Program:
     def _filled(self, values: Any) -> Any:
         return {**self.tuned_input, **values} if self.tuned_input and isinstance(values, Mapping) else values
 
-    async def __call__(self, **fields: Any) -> Any:
-        """Return the output for one input given by field name; see `acall`."""
-        return await self.acall(fields)
+    @overload
+    async def __call__(self: Asked[_In, _Out], values: _In, /) -> _Out: ...
+    @overload
+    async def __call__(self: Answers[_Out], **fields: Any) -> _Out: ...
+    async def __call__(self, *values: Any, **fields: Any) -> Any:
+        """Return the output for one input, given by field name or as an `Input`; see `acall`."""
+        if values and (fields or len(values) > 1):
+            raise UsageError(f"Give {type(self).__name__} one Input, or its fields by name, not both.")
+        return await self.acall(values[0] if values else fields)
 
-    def run(self, **fields: Any) -> Any:
+    @overload
+    def run(self: Asked[_In, _Out], values: _In, /) -> _Out: ...
+    @overload
+    def run(self: Answers[_Out], **fields: Any) -> _Out: ...
+    def run(self, *values: Any, **fields: Any) -> Any:
         """Return the output for one input, from code without an event loop; see `acall`.
 
         Raises UsageError within a running loop, where `await program(...)` is right.
@@ -201,7 +303,7 @@ class Program:
 
         async def once() -> Any:
             try:
-                return await self.acall(fields)
+                return await self(*values, **fields)
             finally:
                 await self.aclose()
 
@@ -220,18 +322,18 @@ class Program:
         return deploy(self, **options)
 
     async def aclose(self) -> None:
-        """Close the connections of a model made from a name, on the loop that used it. The program stays usable."""
-        await self._source.aclose()
+        """Close the connections of models made from names, on the loop that used them. The program stays usable."""
+        sources = dict.fromkeys([self._source, *(child._source for child in self.parts.values())])  # noqa: SLF001 - of this class
+        for source in sources:
+            await source.aclose()
 
     def state(self) -> dict[str, Any]:
         """Return what makes this program, as JSON: path, values, demonstrations and model name; never a secret.
 
-        Raises ProgramError if a demonstration holds a secret that is given outright.
+        Raises ProgramError if a demonstration holds a secret that is given outright, or if the program was made of
+        something that JSON cannot name.
         """
-        if secret_fields(self.Input):
-            _check_no_secret(self)
-        pool = self.demo_pool.to_json() if len(self.demo_pool) else None
-        return {"program": self.path, "values": dict(self.values), "demo_pool": pool, "lm": self.lm_name}
+        return state_of(self, self._source.name)
 
     @classmethod
     def from_state(cls, state: Any) -> Self:
@@ -239,15 +341,7 @@ class Program:
 
         Raises ProgramError if the state is of another program or its values no longer fit.
         """
-        if not isinstance(state, Mapping) or not isinstance(state.get("values"), Mapping) or "program" not in state:
-            raise ProgramError(f"A program's state is an object with 'program' and 'values', got {shown(state)}.")
-        if cls is Program:
-            raise ProgramError(f"Call from_state on the program's class: load_program({state['program']!r}).from_state")
-        if str(state["program"]).rpartition(":")[2] != cls.__qualname__:
-            raise ProgramError(f"This is the state of {state['program']}, not of {program_path(cls)}.")
-        program = cls().with_values(state["values"]).with_lm(state.get("lm"))
-        pool = state.get("demo_pool")
-        return program if pool is None else program.with_demo_pool(DemoPool.from_json(pool))
+        return restored(cls, state)
 
     def __repr__(self) -> str:
         return f"<{self.path} {self.values!r}>"
@@ -257,98 +351,16 @@ class Program:
         return {**self.__dict__, "shown_demos": {}}
 
 
-def _declared_space(cls: type[Program]) -> Space:
-    constraints: Any = cls.constraints
-    if isinstance(constraints, str | Mapping) or not isinstance(constraints, Sequence):
-        raise ProgramError(f"{cls.__name__}.constraints is a list of conditions, got {shown(constraints)}.")
-    try:
-        return Space(_variables(cls), constraints)
-    except SpaceError as error:
-        raise ProgramError(f"{cls.__name__}: {error}") from error
+_RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__")) - {
+    "instruction"
+}
 
 
-def _check_no_secret(program: Program) -> None:
-    for example in program.demo_pool.examples:
-        if found := plain_secrets(program.Input.parse({**program.tuned_input, **example.input})):
-            raise ProgramError(
-                f"{program.path}: demonstration {example.id!r} holds a secret in {', '.join(map(repr, found))}, so the "
-                "program cannot be saved. Name an environment variable there instead: 'env:NAME'."
-            )
+def _sides(program: Program) -> tuple[type[Schema], type[Schema]]:
+    return program.Input, program.Output
 
 
-_RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__"))
-
-
-def _assignment(candidate: Candidate) -> dict[str, Any]:
+def _assignment(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of an instance that follow from its values."""
-    values = candidate.to_json()
-    tuned_input = {n.removeprefix(_INPUT): v for n, v in values.items() if n.startswith(_INPUT)}
-    return {"values": values, "tuned_input": tuned_input, "shown_demos": {}}
-
-
-def program_path(program_class: type[Program]) -> str:
-    """Return `module:Class`; a script run directly goes by the name it can be imported under."""
-    module = program_class.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        module = spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else module
-    return f"{module}:{program_class.__qualname__}"
-
-
-def refuse_running_loop(call: str, instead: str) -> None:
-    """Raise UsageError if an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(f"{call} cannot be used inside a running event loop (async code, a notebook); use `{instead}`.")
-
-
-def _is_abstract(cls: type[Program]) -> bool:
-    return not hasattr(cls, "Input") and not hasattr(cls, "Output")
-
-
-def _check_schemas(cls: type[Program]) -> None:
-    for role, line in (("Input", "message: str"), ("Output", 'label: Literal["a", "b"]')):
-        schema = getattr(cls, role, None)
-        if schema is None:
-            raise ProgramError(f"{cls.__name__} has no {role}; write in it:\n    class {role}(Schema):\n        {line}")
-        if not (isinstance(schema, type) and issubclass(schema, Schema)):
-            raise ProgramError(
-                f"{cls.__name__}.{role} is {shown(schema)}, not a Schema; write `class {role}(Schema): ...` in it."
-            )
-        try:
-            schema.model_rebuild()
-        except PydanticUndefinedAnnotation as error:
-            raise ProgramError(f"{cls.__name__}.{role}: the type {error.name!r} is not defined above it.") from error
-        if not schema.model_fields:
-            raise ProgramError(f"{cls.__name__}.{role} has no field; write at least one, such as `{line}`.")
-    _check_columns(cls)
-    if secret := sorted(secret_fields(cls.Output)):
-        raise ProgramError(f"{cls.__name__}.Output.{secret[0]} is a Secret, and no model may be asked for one.")
-    if tuned := tunable_fields(cls.Output):
-        raise ProgramError(f"{cls.__name__}.Output.{next(iter(tuned))} cannot be tuned; only Input fields can.")
-
-
-def _check_columns(cls: type[Program]) -> None:
-    columns: Any = cls.columns
-    if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
-        raise ProgramError(f"{cls.__name__}.columns is {shown(columns)}; write it as {{'field': 'column'}}.")
-    fields = {**cls.Input.model_fields, **cls.Output.model_fields}
-    for name in columns:
-        if name not in fields:
-            raise ProgramError(f"{cls.__name__}.columns: there is no field {name!r}{near(str(name), fields)}.")
-
-
-def _variables(cls: type[Program]) -> dict[str, Variable[Any]]:
-    found: dict[str, Variable[Any]] = {}
-    for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if isinstance(value, Variable):
-                if name in _RESERVED:
-                    raise ProgramError(f"{cls.__name__}: {name!r} is a name that Program itself uses; rename it.")
-                found[name] = value
-            else:
-                found.pop(name, None)  # a subclass that fixes a variable to a plain value takes it out of the search
-    return found | {f"{_INPUT}{name}": variable for name, variable in tunable_fields(cls.Input).items()}
+    tuned_input = {n.removeprefix(INPUT): v for n, v in values.items() if n.startswith(INPUT)}
+    return {"values": dict(values), "tuned_input": tuned_input, "shown_demos": {}}

@@ -15,6 +15,7 @@ from dspex_ray.errors import LMError, UsageError
 from dspex_ray.evaluation import evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
+from dspex_ray.lm.limits.lender import SHARED_LENDER, AgentLender
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
@@ -71,12 +72,14 @@ class ProgramWorker:
         self._pool = DemoPool(self._bench.train) if self._bench else None
         self._version = version
         self._buffer: CallBuffer | None = None
+        self._lender: AgentLender | None = None
         self._context: AgentContext | None = None
 
     async def start(self, context: AgentContext) -> None:
-        """Begin to send the records of model calls to the ledger."""
-        self._context, self._buffer = context, CallBuffer(LedgerSink(context))
+        """Begin to send the records of model calls to the ledger, and to share the models' limits with the system."""
+        self._context, self._buffer, self._lender = context, CallBuffer(LedgerSink(context)), AgentLender(context)
         await self._buffer.start()
+        SHARED_LENDER.offer(self._lender)
 
     async def apply(self, values: int) -> None:
         """Answer with another version of the program from the next input on; 0 is the one that was started.
@@ -105,13 +108,15 @@ class ProgramWorker:
                 raise NotImplementedError(f"A program's agent takes no {type(payload).__name__}.")
 
     async def stop(self) -> None:
-        """Send the last records and close the model's connections."""
+        """Send the last records, close the model's connections and give back what was lent of its limits."""
         if self._buffer is not None:
             await self._buffer.close()
         for program in self._used:
             await program.aclose()
         if self._bench is not None:
             await close_metric(self._bench.metric)
+        if self._lender is not None:
+            SHARED_LENDER.withdraw(self._lender)
 
     async def _predict(self, question: Predict) -> Predicted:
         program, version = self._program, self._version  # another version may come meanwhile

@@ -29,7 +29,8 @@ from dspex_ray.metrics import (
     scored,
 )
 from dspex_ray.problems import shown
-from dspex_ray.program import Program, refuse_running_loop
+from dspex_ray.program import Program
+from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import literal_options
 
 Progress = Callable[[int, int], None]

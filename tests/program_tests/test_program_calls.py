@@ -191,13 +191,11 @@ def test_a_program_may_call_another(route: type[Program], scripted: Any) -> None
     class Chain(Program):
         Input = route.Input
         Output = route.Output
-
-        def __init__(self, inner: Program) -> None:
-            self.inner = inner
+        inner = route()
 
         async def predict(self, input: Any) -> Any:  # noqa: A002 - the public name
             return await self.inner.acall(input)
 
     with recording() as log:
-        assert Chain(route().with_lm(scripted(GOOD))).run(message="x").intent == "card"
+        assert Chain().with_lm(scripted(GOOD)).run(message="x").intent == "card"
     assert len(log.records) == 1

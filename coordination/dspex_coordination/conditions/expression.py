@@ -71,6 +71,13 @@ class Expression:
         """Return it as a person would write it, with values in place of the names that have one."""
         return _text(self, lambda name: _short(values[name]) if name in values else name)
 
+    def renamed(self, rename: Callable[[str], str]) -> Self:
+        """Return it with every variable's name replaced by what `rename` makes of it."""
+        if self.op == "literal":
+            return self
+        held = tuple(rename(a) if self.op == "var" else a.renamed(rename) for a in self.args)
+        return type(self)(self.op, held)
+
     def to_json(self) -> Any:
         """Return it as JSON."""
         if self.op == "literal":

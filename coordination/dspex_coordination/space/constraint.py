@@ -54,6 +54,15 @@ class Constraint:
         ):
             object.__setattr__(self, slot, value)
 
+    def under(self, prefix: str) -> Constraint:
+        """Return this constraint on variables whose names have `prefix` before them.
+
+        Raises SpaceError for a function, which knows its variables by their own names.
+        """
+        if self.condition is None:
+            raise SpaceError(f"The constraint {self} is a function; under {prefix!r} only conditions can stand.")
+        return Constraint(self.condition.renamed(lambda name: f"{prefix}{name}"), self.message, self.fix)
+
     def to_json(self) -> dict[str, Any]:
         """Return the condition as JSON or the function as `module:qualname`, and what else was given."""
         data: dict[str, Any] = {}

@@ -31,7 +31,7 @@ import copy
 import inspect
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Literal, Never, Self, TypeVar, Unpack, overload
 
 from dspex_coordination.canonical import canonical_json
@@ -138,6 +138,18 @@ class Variable(ABC, Generic[T]):
         twin = copy.copy(self)
         vars(twin)["name"] = name  # past the write-once guard: the twin is not shared yet
         return twin
+
+    def under(self, prefix: str) -> Self:
+        """Return this variable for a space where its name, and every name it refers to, has `prefix` before it."""
+        twin = self.named(f"{prefix}{self.label}")
+        vars(twin).update(self._referring(lambda name: f"{prefix}{name}"))
+        return twin
+
+    def _referring(self, rename: Callable[[str], str]) -> dict[str, Any]:
+        """Return the attributes that refer to other variables, with those renamed."""
+        lists = {"requires": self.requires, "conflicts": self.conflicts}
+        moved: dict[str, Any] = {key: tuple(one.renamed(rename) for one in held) for key, held in lists.items() if held}
+        return moved if self.when is None else {**moved, "when": self.when.renamed(rename)}
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object with `kind`, `name` and the constructor's arguments; of the links those that are set."""

@@ -61,6 +61,10 @@ class Composite(Variable[Any]):
             raise VariableError(f"Composite: the expression depends on {list(known)!r}, not on {list(names)!r}.")
         return names
 
+    def _referring(self, rename: Callable[[str], str]) -> dict[str, Any]:
+        source = self.source.renamed(rename) if isinstance(self.source, Expression) else self.source
+        return {**super()._referring(rename), "source": source, "dependencies": tuple(map(rename, self.dependencies))}
+
     def compute(self, values: Mapping[str, Any]) -> Any:
         """Return the valid value for the given ones, which have an entry for each of `dependencies`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 from dspex_coordination.conditions import Condition, V, as_condition
@@ -76,6 +76,10 @@ class Module(OneOf[str]):
             except SpaceError as error:
                 raise VariableError(f"Module: compatible[{name!r}]: {error}") from error
         return found
+
+    def _referring(self, rename: Callable[[str], str]) -> dict[str, Any]:
+        compatible = {option: condition.renamed(rename) for option, condition in self.compatible.items()}
+        return {**super()._referring(rename), "compatible": compatible}
 
     def resolve(self, value: str) -> Any:
         """Return the implementation of that name, imported if need be.

@@ -1,0 +1,76 @@
+"""The programs within a program: class attributes that are programs, or lists and mappings of them, found by path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dspex_ray.errors import ProgramError
+from dspex_ray.problems import shown
+
+if TYPE_CHECKING:
+    from dspex_ray.program import Program
+
+Parts = Mapping[str, Any]
+"""By attribute: a program, or a tuple, list or dict of parts."""
+
+
+def declared_parts(cls: type[Program], kind: type[Program]) -> dict[str, Any]:
+    """Return the class's parts, its bases' first. Raises ProgramError for a list that holds something else too."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if name.startswith("__") or isinstance(value, type):
+                continue
+            if _is_part(value, kind, f"{cls.__name__}.{name}"):
+                found[name] = value
+            else:
+                found.pop(name, None)
+    return found
+
+
+def _is_part(value: Any, kind: type[Program], where: str) -> bool:
+    if isinstance(value, kind):
+        return True
+    if not isinstance(value, list | tuple | dict) or not value:
+        return False
+    held = list(value.values()) if isinstance(value, dict) else value
+    parts = [_is_part(one, kind, where) for one in held]
+    if not any(parts):
+        return False
+    if all(parts) and (not isinstance(value, dict) or all(isinstance(key, str) and "." not in key for key in value)):
+        return True
+    other = next((one for one, part in zip(held, parts, strict=True) if not part), value)
+    raise ProgramError(
+        f"{where} holds programs and something else, {shown(other)}. Sub-programs stand alone or in a list or a dict "
+        "of nothing but programs, its keys texts without a dot."
+    )
+
+
+def walk(parts: Parts) -> Iterator[tuple[str, Program]]:
+    """Yield every program with its path, such as `draft` or `experts.0`; not the programs within those."""
+    for name, value in parts.items():
+        if isinstance(value, Mapping):
+            yield from walk({f"{name}.{key}": one for key, one in value.items()})
+        elif isinstance(value, list | tuple):
+            yield from walk({f"{name}.{position}": one for position, one in enumerate(value)})
+        else:
+            yield name, value
+
+
+def rebuilt(value: Any, path: str, made: Callable[[str], Program]) -> Any:
+    """Return a part of the same shape, with what `made` gives for each path in the programs' places."""
+    if isinstance(value, Mapping):
+        return {key: rebuilt(one, f"{path}.{key}", made) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(rebuilt(one, f"{path}.{position}", made) for position, one in enumerate(value))
+    return made(path)
+
+
+def refuse_circles(cls: type[Program], kind: type[Program], seen: tuple[type[Program], ...] = ()) -> None:
+    """Raise ProgramError that names the way if a class is within itself; nothing could be built of it."""
+    if cls in seen:
+        circle = " -> ".join(one.__name__ for one in (*seen[seen.index(cls) :], cls))
+        raise ProgramError(f"Circular sub-programs: {circle}. A program cannot be a part of itself.")
+    for _, child in walk(declared_parts(cls, kind)):
+        refuse_circles(type(child), kind, (*seen, cls))
