@@ -1,0 +1,13 @@
+"""Streaming: the tokens of a program's model calls and its typed output while it grows."""
+
+from __future__ import annotations
+
+from dspex_agents.lazy_exports import lazy_exports
+
+_HOMES = {
+    "StreamPiece": "dspex_ray.streaming.piece",
+    "astream": "dspex_ray.streaming.front",
+    "stream": "dspex_ray.streaming.front",
+}
+
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)
