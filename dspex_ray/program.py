@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
+from dspex_ray.calls import within_program
 from dspex_ray.configuration import checked_cache, checked_limits
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
@@ -269,7 +270,8 @@ class Program:
             raise ProgramError(f"Programs call each other {_DEEPEST} deep, the last ones {' -> '.join(outer[-4:])}.")
         token = _within.set((*outer, type(self).__name__))
         try:
-            result = await self.predict(given)
+            with within_program(self.path):
+                result = await self.predict(given)
         finally:
             _within.reset(token)
         if not isinstance(result, self.Output):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dspex_coordination.variables import Demos
 from dspex_ray.calls import recorded_call
 from dspex_ray.errors import InputError, OutputError, ProgramError
 from dspex_ray.example import Example
@@ -42,7 +41,7 @@ async def _ask(program: Program, messages: tuple[ChatMessage, ...]) -> LMReply:
     declared: dict[str, Any] = {name: getattr(program, name, None) for name in _PARAMETERS}
     parameters = {name: value for name, value in declared.items() if value is not None}
     request = LMRequest(messages=messages, response_schema=response_schema(program.Output), **parameters)
-    return await recorded_call(program.lm, request, program.path)
+    return await recorded_call(program.lm, request, program.path, program.place)
 
 
 def _parsed(program: Program, reply: LMReply) -> Schema:
@@ -74,7 +73,7 @@ def _shown_demo(program: Program, example: Example) -> tuple[ChatMessage, ...]:
 
 def demos_variable(program_class: type[Program]) -> str | None:
     """Return the name of the `Demos` variable the default call shows: `demos`, or the only one; None without any."""
-    names = [name for name, variable in program_class.space().variables.items() if isinstance(variable, Demos)]
+    names = [name for name in program_class.space().demos if "." not in name]  # those of parts are theirs
     if "demos" in names or not names:
         return "demos" if names else None
     if len(names) > 1:
