@@ -1,4 +1,4 @@
-"""A program as a supervised tree of agents: task agents that answer, a coordinator, a monitor, the ledger."""
+"""A program as a supervised tree of agents: task agents, a coordinator, a monitor, the ledger, the models' limits."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ from dspex_coordination.shared_variables import Leader, Propose, SharedVariable,
 from dspex_coordination.variables import Int
 from dspex_ray.errors import ClusterError, DspexError, UsageError
 from dspex_ray.ledger_agent import LEDGER, GetTotals, GetVersion, LedgerAgent
+from dspex_ray.lm.limits.lender import MODEL_LIMITS
+from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.program_worker import AS_STARTED, Bench, Predict, Predicted, ProgramWorker
@@ -228,8 +230,9 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
     """Start the program's agents and return when all are up.
 
     `workers` task agents answer, each in a process of its `own` or all in a `shared` one; one warm spare process
-    makes a restart quick. `bench` lets them score candidates too. On `ray` the cluster at `address` is joined, or a
-    local one started; `in-process` needs none. Raises UsageError for bad numbers and ClusterError without a cluster.
+    makes a restart quick. `LMLimits` hold for all of them together. `bench` lets them score candidates too. On `ray`
+    the cluster at `address` is joined, or a local one started; `in-process` needs none. Raises
+    UsageError for bad numbers and ClusterError without a cluster.
     """
     check_workers(workers)
     check_runtime(runtime)
@@ -254,6 +257,7 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
         task = partial(task, start=TunedTaskAgent, kwargs=follower, depends_on=(LEDGER, VERSION))
     children = (
         ChildSpec(id=LEDGER, start=LedgerAgent, kwargs={"store": kept}),
+        ChildSpec(id=MODEL_LIMITS, start=ModelLimitsAgent),
         *followed,
         *(task(id=name) for name in names),
         ChildSpec(id=COORDINATOR, start=CoordinatorAgent, kwargs={"members": names}),

@@ -149,12 +149,36 @@ def test_places_are_shared_evenly_when_they_are_short_and_those_of_the_dead_come
     book = SliceBook(LMLimits(concurrency=10), 0.0)
     assert places(book, "a", 30, 0, 0.0) == 10
     assert places(book, "b", 30, 0, 1.0) == 0
-    assert places(book, "a", 30, 10, 2.0) == 10
-    assert places(book, "a", 30, 7, 3.0) == 7
-    assert places(book, "a", 30, 2, 4.0) == 5
-    assert places(book, "b", 30, 0, 5.0) == 5
-    assert places(book, "b", 30, 5, 4.0 + PLACES_S) == 10
+    assert places(book, "a", 30, 10, 1.1) == 5
+    assert book.places_out() == {"a": 10}, "those in use are out until their calls have ended"
+    assert places(book, "b", 30, 0, 1.2) == 0
+    assert places(book, "a", 30, 7, 1.3) == 5
+    assert places(book, "b", 30, 0, 1.4) == 3
+    assert places(book, "a", 30, 5, 1.5) == 5
+    assert places(book, "b", 30, 3, 1.6) == 5
+    assert places(book, "b", 30, 5, 1.5 + PLACES_S) == 10
     assert book.places_out() == {"b": 10}
+
+
+@given(st.integers(1, 5), st.integers(2, 9), st.integers(0, 1000))
+def test_every_holder_gets_its_turn_however_few_places_there_are(concurrency: int, holders: int, seed: int) -> None:
+    book, rng = SliceBook(LMLimits(concurrency=concurrency), 0.0), random.Random(seed)
+    held = dict.fromkeys(range(holders), 0)
+    had: dict[int, float] = dict.fromkeys(held, 0.0)
+    for step in range(30 * holders):
+        for holder in rng.sample(sorted(held), holders):  # each asks ten times a second and always has work
+            held[holder] = places(book, str(holder), 9, held[holder], step / 10)
+            had[holder] = max(had[holder], step / 10) if held[holder] else had[holder]
+        assert sum(book.places_out().values()) <= concurrency
+    assert min(had.values()) >= 1.5 * holders, "each had a place in the second half of the time"
+
+
+def test_a_question_about_requests_leaves_the_places_of_its_client_alone() -> None:
+    book = SliceBook(LMLimits(concurrency=10, requests_per_minute=600), 0.0)
+    assert places(book, "a", 10, 0, 0.0) == 10
+    ask = TakeSlice(model="m", limits=book.limits, holder="a", requests=1)
+    assert book.take(ask, 0.1).requests == 1
+    assert places(book, "b", 10, 0, 0.2) == 0
 
 
 def test_a_new_book_takes_up_the_places_that_are_in_use() -> None:

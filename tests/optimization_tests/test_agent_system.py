@@ -206,9 +206,9 @@ class TestSurviving:
     ) -> None:
         system = start(Counted(), workers=3)
         health = system.health()
-        assert (health.agents, health.alive, health.score, health.band) == (7, 7, 100.0, "excellent")
+        assert (health.agents, health.alive, health.score, health.band) == (8, 8, 100.0, "excellent")
         kill_host(system, "task-2")
-        wait(lambda: system.health().alive == 7)
+        wait(lambda: system.health().alive == 8)
 
 
 class TestRecording:

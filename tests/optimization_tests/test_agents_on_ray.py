@@ -48,7 +48,7 @@ def test_no_request_is_lost_when_a_workers_process_is_killed_under_them(
         assert [answer.message for answer in answers] == [str(n) for n in range(40)]
         assert victim not in {answer.pid for answer in answers}
         wait(lambda: process_of(system, "task-1") not in (0, victim))
-        wait(lambda: system.health().alive == 6)
+        wait(lambda: system.health().alive == 7)
 
 
 def test_a_search_on_ray_finds_what_one_in_this_process_does(

@@ -82,7 +82,7 @@ def test_the_demo_shows_the_whole_path_loses_nothing_and_cleans_up_after_itself(
     _, baseline_high = interval([1.0] * right + [0.0] * (told["test_rows"] - right))
     assert told["optimized_accuracy"] > baseline_high
     assert told["test_rows"] >= 100
-    assert (told["agents"], told["http_status"], told["cost_usd"]) == (6, 200, 0.0)
+    assert (told["agents"], told["http_status"], told["cost_usd"]) == (7, 200, 0.0)
     assert told["trials"] >= 5
     assert told["http_answer"]["intent"] == "where_is_my_parcel"
     assert told["endpoint_url"].startswith("http://127.0.0.1:")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from dspex_agents.agent import AgentContext
 from dspex_agents.clock import Clock
@@ -27,14 +29,24 @@ class OwnLender:
 
 
 class AgentLender:
-    """Asks the system's `ModelLimitsAgent`. Raises a MessageError when it does not answer within 10 s."""
+    """Asks the system's `ModelLimitsAgent`. Raises a MessageError when it does not answer within 10 s.
+
+    Made on the agent's event loop; asked from any.
+    """
 
     def __init__(self, context: AgentContext, agent: str = MODEL_LIMITS) -> None:
-        self._context, self._agent = context, agent
+        self._context, self._agent, self._loop = context, agent, asyncio.get_running_loop()
 
     async def __call__(self, ask: TakeSlice) -> Slice:
         """Lend as the agent says."""
-        lent: Slice = await self._context.ask(self._agent, ask, control=True, timeout_s=_TIMEOUT_S)
+        if self._loop.is_closed():
+            raise ConnectionError("the system of agents whose limits are shared has ended")
+        asking = self._context.ask(self._agent, ask, control=True, timeout_s=_TIMEOUT_S)
+        lent: Slice
+        if asyncio.get_running_loop() is self._loop:
+            lent = await asking
+        else:  # a client of the same process, in code of its user
+            lent = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, self._loop))
         return lent
 
 
@@ -42,27 +54,31 @@ class SharedLender:
     """The lender of this process: whichever of its agents offered one last and is still there."""
 
     def __init__(self) -> None:
-        self._offered: list[Lender] = []
+        # weak: an agent of this process that is dropped without its end (a simulated kill) takes its offer along
+        self._offered = WeakKeyDictionary[Lender, None]()
 
     @property
     def is_there(self) -> bool:
         """Whether an agent of this process has offered a lender."""
-        return bool(self._offered)
+        return len(self._offered) > 0
 
     def offer(self, lender: Lender) -> None:
-        """Let clients of this process with limits ask `lender`: those whose first call on a loop is still to come."""
-        self._offered.append(lender)
+        """Let clients of this process with limits ask `lender`: those whose first call on a loop is still to come.
+
+        It is held weakly: whoever offers it keeps it.
+        """
+        self._offered[lender] = None
 
     def withdraw(self, lender: Lender) -> None:
         """Ask this one no more; twice is harmless. Without any, a client has its limits for itself again."""
-        if lender in self._offered:
-            self._offered.remove(lender)
+        self._offered.pop(lender, None)
 
     async def __call__(self, ask: TakeSlice) -> Slice:
         """Ask the newest. Raises what it raises, and ConnectionError when all have gone."""
-        if not self._offered:
+        offered = list(self._offered)
+        if not offered:
             raise ConnectionError("no agent of this process is left that could ask for them")
-        return await self._offered[-1](ask)
+        return await offered[-1](ask)
 
 
 SHARED_LENDER: Final = SharedLender()

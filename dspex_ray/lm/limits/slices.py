@@ -5,7 +5,8 @@
 | requests, tokens | within `HELD_S` | told as unused within twice that; those of a dead process with time     |
 | places           | while renewed   | when wanted no more; those of a dead process after `PLACES_S`           |
 
-A place is leave to have one call open.
+A place is leave to have one call open. When holders want more places than there are, each gets an equal part; where
+there are fewer places than holders, they take turns of `TURN_S`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ HELD_S: Final = 1.0
 """Seconds for which lent requests and tokens may be used."""
 PLACES_S: Final = 15.0
 """Seconds after which places that are not renewed are lent to others."""
+TURN_S: Final = 1.0
+"""Seconds for which a holder has a place where there are fewer places than holders that want one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class TakeSlice:
     It needs `requests` and `tokens`, and would take up to `ahead` times as much; it waits for them at most
     `patience_s`. `unused_requests` and `unused_tokens` come back: of a slice lent less than 2 * HELD_S ago, of calls
     given up while they waited, and what calls took less than was set aside for them (below 0: what they took more).
-    It wants `places` in all, of which `in_use` hold open calls.
+    It wants `places` in all (None: this is not about places), and `in_use` hold open calls.
     """
 
     model: str
@@ -42,7 +45,7 @@ class TakeSlice:
     patience_s: float = math.inf
     unused_requests: int = 0
     unused_tokens: int = 0
-    places: int = 0
+    places: int | None = None
     in_use: int = 0
 
 
@@ -50,7 +53,8 @@ class TakeSlice:
 class Slice:
     """What is lent: `requests` and `tokens` to be used after `wait_s`, within HELD_S; and `places` in all.
 
-    Nothing is lent when the wait is beyond the patience; `wait_s` says how long it would be.
+    Nothing is lent when the wait is beyond the patience; `wait_s` says how long it would be. Fewer places than are in
+    use: no call begins until so many have ended.
     """
 
     requests: int = 0
@@ -62,8 +66,14 @@ class Slice:
 @dataclass(slots=True)
 class _Holder:
     until: float
-    places: int = 0
+    lent: int = 0
+    places: int = 0  # lent, or in use still
     wanted: int = 0
+    turn_at: float = -math.inf  # when its last turn began or ended
+
+    def is_short(self, now: float) -> bool:
+        """Whether it wants more than it has, and asked of late (it may have died)."""
+        return self.wanted > self.lent and self.until - PLACES_S >= now - TURN_S
 
 
 class SliceBook:
@@ -120,15 +130,35 @@ class SliceBook:
     def _places(self, ask: TakeSlice, now: float) -> int:
         """Set the holder's places: what it wants, if that is free; above an equal part only what nobody else wants."""
         holder = self._holders.setdefault(ask.holder, _Holder(now + PLACES_S))
-        holder.until, holder.wanted = now + PLACES_S, ask.places
-        if self.limits.concurrency is None:
-            return ask.places
+        holder.until = now + PLACES_S
+        if ask.places is None:
+            return holder.lent
+        holder.wanted = ask.places
+        holder.lent = (
+            ask.places if self.limits.concurrency is None else self._lent(holder, self.limits.concurrency, now)
+        )
+        holder.places = max(ask.in_use, holder.lent)
+        return holder.lent
+
+    def _lent(self, holder: _Holder, concurrency: int, now: float) -> int:
         others = [other for other in self._holders.values() if other is not holder]
-        free = max(0, self.limits.concurrency - sum(other.places for other in others))
-        short = any(other.wanted > other.places for other in others)
-        part = self.limits.concurrency // len(self._holders) if short else ask.places
-        holder.places = max(ask.in_use, min(ask.places, free, max(part, 0)))
-        return holder.places
+        free = max(0, concurrency - sum(other.places for other in others))
+        short = [other for other in others if other.is_short(now)]
+        if not short:
+            return min(holder.wanted, free)
+        part = concurrency // sum(1 for one in self._holders.values() if one.wanted)
+        return min(holder.wanted, free, part or self._turn(holder, short, free, now))
+
+    @staticmethod
+    def _turn(holder: _Holder, short: list[_Holder], free: int, now: float) -> int:
+        """Return 1 while it is the holder's turn: those go first whose last one is longest ago."""
+        waiting = [other for other in short if not other.lent]
+        is_over = bool(waiting) and now - holder.turn_at >= TURN_S
+        is_due = sum(other.turn_at < holder.turn_at for other in waiting) < free
+        goes_on = not is_over if holder.lent else is_due
+        if goes_on != bool(holder.lent):
+            holder.turn_at = now
+        return int(goes_on)
 
 
 @dataclass(slots=True)
