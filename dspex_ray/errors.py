@@ -18,6 +18,7 @@ DspexError                      one root; `except DspexError` catches all of our
 │   ├── LMContextWindowError    the prompt does not fit the model; by how much, where that is known
 │   ├── LMContentFilterError    the provider's content filter refused the prompt or the reply
 │   └── LMBadReplyError         a reply that is not the protocol (kept in `raw`)       retryable
+├── ToolError                   raised by a tool: a message for the model that called it
 ├── ClusterError                no Ray cluster at the address, or one that cannot do the work
 └── InterruptedRunError         a run stopped by the user; says how to resume
 """
@@ -164,6 +165,10 @@ class LMBadReplyError(LMError):
     """A reply that does not follow the protocol; `raw` keeps its beginning."""
 
     retryable = True
+
+
+class ToolError(DspexError):
+    """Raised by a tool to tell the model that called it what is wrong; the message goes to the model as it is."""
 
 
 class ClusterError(DspexError):
