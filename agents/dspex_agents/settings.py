@@ -16,6 +16,8 @@ class Settings:
     cache: str | None = None
     config: str | None = None
     ray_address: str | None = None
+    trace: str | None = None
+    trace_content: str | None = None
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -28,6 +30,8 @@ class Settings:
             cache=env.get("DSPEX_CACHE") or None,
             config=env.get("DSPEX_CONFIG") or None,
             ray_address=env.get("RAY_ADDRESS") or None,
+            trace=env.get("DSPEX_TRACE") or None,
+            trace_content=env.get("DSPEX_TRACE_CONTENT") or None,
             _environ=env,
         )
 
@@ -37,13 +41,13 @@ class Settings:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle without the environment: the other process reads its own secrets."""
-        return _rebuild, (self.lm, self.store, self.cache, self.config, self.ray_address)
+        kept = (self.lm, self.store, self.cache, self.config, self.ray_address, self.trace, self.trace_content)
+        return _rebuild, kept
 
 
-def _rebuild(
-    lm: str | None, store: str | None, cache: str | None, config: str | None, ray_address: str | None
-) -> Settings:
-    return Settings(lm, store, cache, config, ray_address, os.environ)
+def _rebuild(*kept: str | None) -> Settings:
+    lm, store, cache, config, ray_address, trace, trace_content = kept
+    return Settings(lm, store, cache, config, ray_address, trace, trace_content, os.environ)
 
 
 def apply_environment(variables: Mapping[str, str]) -> None:

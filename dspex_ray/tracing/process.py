@@ -1,0 +1,63 @@
+"""Whether and how this process traces. Off unless `configure(tracing=...)` or `DSPEX_TRACE` says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from dspex_agents.settings import Settings
+from dspex_ray.tracing.settings import TracingSettings, checked_tracing
+from dspex_ray.tracing.span import Span
+
+
+class Tracer(Protocol):
+    """Makes spans."""
+
+    def start(self, name: str, kind: str, attributes: dict[str, Any]) -> Span:
+        """Return a new span below the current one; it begins now, and is the current one while it is entered.
+
+        `kind` is one of OpenTelemetry's: INTERNAL, CLIENT, SERVER.
+        """
+        ...
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send off what has ended, and say whether all of it left within `timeout_s` seconds."""
+        ...
+
+
+class ProcessTracing:
+    """The tracer of one process; made when the first span asks for it, unless `configure` did."""
+
+    def __init__(self) -> None:
+        self.settings: TracingSettings | None = None
+        self.tracer: Tracer | None = None
+        self.is_open = True
+        """Whether the environment has still to be asked."""
+
+    def use(self, settings: TracingSettings | None) -> None:
+        """Trace so from now on; None leaves it to the environment. Raises MissingExtraError and ConfigurationError."""
+        tracer = None if settings is None else settings.tracer()
+        if self.tracer is not None:
+            self.tracer.flush(_FLUSH_S)
+        self.settings, self.tracer, self.is_open = settings, tracer, settings is None
+
+    def decide(self, settings: Settings | None = None) -> Tracer | None:
+        """Ask the environment, once. Raises what `use` raises."""
+        env = settings or Settings.from_env()
+        self.is_open = False  # also where the environment is wrong: one error is enough
+        if env.trace is not None:
+            self.use(checked_tracing(env.trace, env.trace_content))
+        return self.tracer
+
+
+_FLUSH_S = 5.0
+PROCESS = ProcessTracing()
+
+
+def active() -> Tracer | None:
+    """Return this process's tracer, None while tracing is off."""
+    return PROCESS.decide() if PROCESS.is_open else PROCESS.tracer
+
+
+def flush(timeout_s: float = _FLUSH_S) -> bool:
+    """Send off the spans that have ended; say whether all of them left within `timeout_s` seconds."""
+    return PROCESS.tracer is None or PROCESS.tracer.flush(timeout_s)
