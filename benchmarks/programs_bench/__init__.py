@@ -1,0 +1,1 @@
+"""What bench_programs.py measures, and the peers beside us."""
