@@ -19,6 +19,7 @@ DspexError                      one root; `except DspexError` catches all of our
 │   ├── LMContentFilterError    the provider's content filter refused the prompt or the reply
 │   └── LMBadReplyError         a reply that is not the protocol (kept in `raw`)       retryable
 ├── ToolError                   raised by a tool: a message for the model that called it
+├── BudgetExceededError         a model call that a hard budget has no room for; nothing was sent
 ├── ClusterError                no Ray cluster at the address, or one that cannot do the work
 └── InterruptedRunError         a run stopped by the user; says how to resume
 """
@@ -169,6 +170,20 @@ class LMBadReplyError(LMError):
 
 class ToolError(DspexError):
     """Raised by a tool to tell the model that called it what is wrong; the message goes to the model as it is."""
+
+
+class BudgetExceededError(DspexError):
+    """A model call that a hard budget has no room for: nothing was sent, and it says nothing about the program.
+
+    `budget` is the budget's name as written, such as `run:run-1`.
+    """
+
+    def __init__(self, message: str, budget: str = "") -> None:
+        super().__init__(message, budget)
+        self.message, self.budget = message, budget
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ClusterError(DspexError):

@@ -49,6 +49,7 @@ def test_costs_are_told_by_what_is_named_the_dearest_first(capsys: pytest.Captur
         "calls": 5,
         "failed": 1,
         "cached": 1,
+        "unknown": 0,
         "unpriced": 1,
         "prompt_tokens": 10,
         "completion_tokens": 7,
