@@ -92,7 +92,7 @@ def test_the_options_of_a_question_travel_with_it(how: str) -> None:
     rig = Rig(how, [(host, 7)], host)
     rig.ask(timeout_s=5.0, priority=Priority.HIGH, control=True, key="k", delay_s=2.0)
     ((_, (envelope,), timeout_s),) = host.calls
-    assert envelope[3:] == (7, 0, True, 1005.0, "k", "", 1002.0, False)
+    assert envelope[3:] == (7, 0, True, 1005.0, "k", "", 1002.0, False, None)
     assert timeout_s == 5.5  # the agent answers its own deadline first
 
 

@@ -49,7 +49,8 @@ class Envelope(NamedTuple):
     body. `priority` is the number of a `Priority`. `deadline_at` is in seconds since the epoch, so that it means the
     same in every process. Two envelopes of one `key` are handled once by one incarnation and share the answer. A
     `control` message never waits in the mailbox. One with `not_before` (seconds since the epoch) waits in the mailbox
-    until then. A `told` one is answered as soon as the agent begins with it.
+    until then. A `told` one is answered as soon as the agent begins with it. `trace` is the sender's (see
+    `trace_context`).
     """
 
     to: str
@@ -63,6 +64,7 @@ class Envelope(NamedTuple):
     sender: str = ""
     not_before: float | None = None
     told: bool = False
+    trace: str | None = None
 
 
 class Reply(NamedTuple):

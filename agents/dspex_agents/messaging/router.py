@@ -18,6 +18,7 @@ from dspex_agents.errors import (
 )
 from dspex_agents.ids import IdSource
 from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
+from dspex_agents.messaging.trace_context import current_trace
 from dspex_agents.runtime.port import Port, PortDiedError, PortUnavailableError, Route
 
 GRACE_S = 0.5
@@ -93,6 +94,7 @@ class Router:
             sender,
             now + manner.delay_s if manner.delay_s > 0 else None,
             manner.told,
+            current_trace.get(),
         )
 
     async def _converse(self, steps: Generator[_STEP, Any, Any]) -> Any:

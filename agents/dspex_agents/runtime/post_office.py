@@ -14,6 +14,7 @@ from dspex_agents.messaging.link import Link
 from dspex_agents.messaging.message import AskOptions, Envelope, Priority, Reply, TellOptions
 from dspex_agents.messaging.resolver import Resolver
 from dspex_agents.messaging.router import GRACE_S, Manner, Router, overdue
+from dspex_agents.messaging.trace_context import current_trace
 from dspex_agents.runtime.cell import AgentCell
 from dspex_agents.runtime.port import Port, Route
 
@@ -67,9 +68,11 @@ class PostOffice:
         lane = self._lanes.get(to) or self._new_lane(to)
         id_ = self._router.new_id()
         if options:
-            envelope = self._told(Envelope(to, body, id_, sender=sender, told=True), options)
+            told = Envelope(to, body, id_, sender=sender, told=True, trace=current_trace.get())
+            envelope = self._told(told, options)
         else:
-            envelope = _new(Envelope, (to, body, id_, None, 1, False, None, None, sender, None, True))
+            trace = current_trace.get()
+            envelope = _new(Envelope, (to, body, id_, None, 1, False, None, None, sender, None, True, trace))
         if lane.places <= 0 or lane.senders:
             patience_s = min(options.get("timeout_s") or PATIENCE_S, PATIENCE_S)
             if not await lane.turn(patience_s):

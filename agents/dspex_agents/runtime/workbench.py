@@ -14,6 +14,7 @@ from dspex_agents.messaging.in_hand import InHand, in_hand
 from dspex_agents.messaging.mailbox import Mailbox
 from dspex_agents.messaging.message import BEGUN, Answer, Envelope, Reply
 from dspex_agents.messaging.remembered_keys import RememberedKeys
+from dspex_agents.messaging.trace_context import current_trace
 from dspex_agents.runtime.alarm import Alarm
 
 KILLED, ABORTED, CANCELLED, OVERDUE = "killed", "aborted", "cancelled", "overdue"
@@ -182,6 +183,8 @@ class Workbench:
                         break
                     continue
                 in_hand.set(work)
+                if envelope.trace is not current_trace.get():  # setting costs four times as much
+                    current_trace.set(envelope.trace)
                 value, error = None, None
                 if envelope.told:
                     self._answers.pop(envelope.id)(envelope, BEGUN)
