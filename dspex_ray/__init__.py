@@ -112,6 +112,10 @@ if TYPE_CHECKING:
         semantic,
         weighted,
     )
+    from dspex_ray.modules import (
+        ChainOfThought,
+        Predict,
+    )
     from dspex_ray.optimization import (
         optimize,
     )
@@ -165,6 +169,7 @@ _HOMES = {
     "Bool": "dspex_coordination.variables",
     "Bound": "dspex_coordination.objectives",
     "CallsSpent": "dspex_coordination.sweep",
+    "ChainOfThought": "dspex_ray.modules",
     "Choice": "dspex_coordination.variables",
     "ClusterError": "dspex_ray.errors",
     "Comparison": "dspex_ray.comparison",
@@ -202,6 +207,7 @@ _HOMES = {
     "Optimized": "dspex_ray.optimized",
     "OutputError": "dspex_ray.errors",
     "Picture": "dspex_ray.schema",
+    "Predict": "dspex_ray.modules",
     "Probability": "dspex_ray.schema",
     "Program": "dspex_ray.program",
     "ProgramError": "dspex_ray.errors",
@@ -270,6 +276,7 @@ __all__ = [
     "Bool",
     "Bound",
     "CallsSpent",
+    "ChainOfThought",
     "Choice",
     "ClusterError",
     "Comparison",
@@ -307,6 +314,7 @@ __all__ = [
     "Optimized",
     "OutputError",
     "Picture",
+    "Predict",
     "Probability",
     "Program",
     "ProgramError",

@@ -157,7 +157,7 @@ class Program:
     def instruction(self) -> str:
         """The docstring of the class or of the nearest base that has one; a plain sentence if none has."""
         for base in type(self).__mro__:
-            if base is Program or "_strategy" in vars(base):
+            if base is Program:
                 break
             if base.__doc__:
                 return inspect.cleandoc(base.__doc__)

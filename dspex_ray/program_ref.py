@@ -1,4 +1,4 @@
-"""`load_program`: a program class from `module:Class`, with errors that say what is wrong and what would be right."""
+"""`load_program`: a program from `module:name`, with errors that say what is wrong and what would be right."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from dspex_ray.errors import ProgramError
+from dspex_ray import modules
+from dspex_ray.errors import ProgramError, UnknownNameError
+from dspex_ray.modules.recipe import Recipe
 from dspex_ray.problems import near, one_of, shown
 from dspex_ray.program import Program
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_MADE = re.compile(r"(?P<kind>[A-Za-z_]\w*)\((?P<signature>.*->.*)\)")
 _DEEPEST = 3
 _MOST_MODULES = 2000
 
@@ -27,16 +30,7 @@ def load_program(path: str, *, search: str | os.PathLike[str] | None = None) -> 
     ProgramError for another form, a module that is not there or fails while it is imported, and a class that is not
     there or is no Program.
     """
-    if not _FORM.fullmatch(str(path)) or str(path).partition(":")[0].endswith(".py"):
-        raise ProgramError(_bad_form(path))
-    folder = Path(search) if search is not None else Path.cwd()
-    if not folder.is_dir():
-        raise ProgramError(f"The directory {folder} to look for {path} in does not exist.")
-    entry = str(folder.resolve())
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-    module_name, _, class_name = path.partition(":")
-    found = _attribute(_imported(module_name, folder), module_name, class_name)
+    found = _found(path, search)
     if not (isinstance(found, type) and issubclass(found, Program)):
         kind = (
             "an instance; give its class" if isinstance(found, Program) else f"{shown(found)}, not a Program subclass"
@@ -47,10 +41,51 @@ def load_program(path: str, *, search: str | os.PathLike[str] | None = None) -> 
     return found
 
 
+def load_instance(path: str, *, search: str | os.PathLike[str] | None = None) -> Program:
+    """Return the program a path names: `module:Class` made new, `module:name` of one that a module holds.
+
+    How a module was made is a path too: `question -> answer` asks once, `ChainOfThought(question -> answer)` by that
+    strategy. Raises ProgramError as `load_program` does.
+    """
+    if "->" in path:
+        return _made(path)
+    found = _found(path, search)
+    return found if isinstance(found, Program) else load_program(path, search=search)()
+
+
+def _made(path: str) -> Program:
+    named = _MADE.fullmatch(path.strip())
+    kind, signature = (named["kind"], named["signature"]) if named else ("Predict", path)
+    known = {name: found for name in modules.__all__ if _takes_signature(found := getattr(modules, name))}
+    if kind not in known:
+        raise ProgramError(str(UnknownNameError("module", kind, known)))
+    program: Program = known[kind](signature)
+    return program
+
+
+def _takes_signature(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, modules.Predict)
+
+
+def _found(path: str, search: str | os.PathLike[str] | None) -> Any:
+    if not _FORM.fullmatch(str(path)) or str(path).partition(":")[0].endswith(".py"):
+        raise ProgramError(_bad_form(path))
+    folder = Path(search) if search is not None else Path.cwd()
+    if not folder.is_dir():
+        raise ProgramError(f"The directory {folder} to look for {path} in does not exist.")
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+    module_name, _, class_name = path.partition(":")
+    return _attribute(_imported(module_name, folder), module_name, class_name)
+
+
 def program_from_state(state: Any, *, search: str | os.PathLike[str] | None = None) -> Program:
-    """Return the program of a `Program.state()`, its class found by the path in it. Raises ProgramError."""
+    """Return the program of a `Program.state()`, its class found or made by what is in it. Raises ProgramError."""
     if not isinstance(state, dict) or "program" not in state:
         raise ProgramError(f"A program's state is an object with 'program' and 'values', got {shown(state)}.")
+    if "made" in state:
+        return Recipe.made_again(state["made"]).with_state(state)
     return load_program(state["program"], search=search).from_state(state)
 
 

@@ -16,11 +16,11 @@ Parts = Mapping[str, Any]
 
 
 def declared_parts(cls: type[Program], kind: type[Program]) -> dict[str, Any]:
-    """Return the class's parts, its bases' first. Raises ProgramError for a list that holds something else too."""
+    """Return the class's public parts, its bases' first. Raises ProgramError for a list with something else in it."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
-            if name.startswith("__") or isinstance(value, type):
+            if name.startswith("_") or isinstance(value, type):
                 continue
             if _is_part(value, kind, f"{cls.__name__}.{name}"):
                 found[name] = value

@@ -14,7 +14,7 @@ from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, 
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
 from dspex_ray.errors import UsageError
-from dspex_ray.program_ref import load_program
+from dspex_ray.program_ref import load_instance
 from dspex_ray.store import open_store
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def optimize(
     from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - a third of the time of `--help`
 
     kept = open_store(store)
-    loaded = load_program(program)()
+    loaded = load_instance(program)
     options: dict[str, Any] = {
         "metric": metric,
         "optimizer": optimizer,

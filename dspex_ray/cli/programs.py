@@ -10,19 +10,17 @@ from pydantic.fields import FieldInfo
 
 from dspex_ray.errors import UsageError
 from dspex_ray.program import Program
-from dspex_ray.program_ref import load_program
+from dspex_ray.program_ref import load_instance, program_from_state
 from dspex_ray.schema import Schema
 from dspex_ray.store import Store
 
 
 def instance(path: str, version: str | None, lm: str | None, store: Store) -> tuple[Program, str]:
     """Return the program (tuned as `version`, untuned without one) and the name of its version."""
-    program_class = load_program(path)
-    if version is None:
-        program, label = program_class(), "untuned"
-    else:
-        kept = store.version(path, version)
-        program, label = program_class.from_state(kept.state), str(kept.number)
+    program, label = load_instance(path), "untuned"
+    if version is not None:
+        kept = store.version(program.path, version)
+        program, label = program_from_state(kept.state), str(kept.number)
     return (program.with_lm(lm) if lm else program), label
 
 
