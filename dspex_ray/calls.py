@@ -11,22 +11,21 @@ from typing import Any, Literal
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.ids import IdSource, RandomIds
+from dspex_ray.call_tags import CallTags, current_tags, tagged
 from dspex_ray.errors import LMConnectionError, LMError
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
+from dspex_ray.tracing.spans import model_span
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallTags:
-    """What a call was made for; every field may be unknown."""
-
-    run_id: str | None = None
-    trial: int | None = None
-    row: int | None = None
-    version: str | None = None
-    request_id: str | None = None
-    module: str | None = None
-    agent: str | None = None
-    tenant: str | None = None
+__all__ = [
+    "CallLog",
+    "CallRecord",
+    "CallTags",
+    "recorded_call",
+    "recorded_stream",
+    "recording",
+    "tagged",
+    "within_program",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +84,8 @@ class CallLog:
         return sum(record.cost_usd or 0.0 for record in self.records)
 
 
-_NO_TAGS = CallTags()
 _logs: contextvars.ContextVar[tuple[CallLog, ...]] = contextvars.ContextVar("dspex_call_logs", default=())
 _program: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_ledger_program", default=None)
-_tags: contextvars.ContextVar[CallTags] = contextvars.ContextVar("dspex_call_tags", default=_NO_TAGS)
 
 
 @contextmanager
@@ -111,19 +108,6 @@ def recording(ids: IdSource | None = None, clock: Clock | None = None) -> Iterat
 
 
 @contextmanager
-def tagged(**tags: Any) -> Iterator[None]:
-    """Give the calls made within a run id, trial, row, version or request id, over those given outside.
-
-    Raises TypeError for any other tag.
-    """
-    token = _tags.set(dataclasses.replace(_tags.get(), **tags))
-    try:
-        yield
-    finally:
-        _tags.reset(token)
-
-
-@contextmanager
 def within_program(path: str) -> Iterator[None]:
     """Put the calls made within under this program's path, unless a program around it has put them under its own."""
     if _program.get() is not None:
@@ -142,14 +126,16 @@ async def recorded_call(lm: LM, request: LMRequest, program: str, module: str = 
     `program` is the ledger's path for a call outside any `within_program`.
     """
     call = _begun(lm, program, module)
-    if call is None:
-        return await lm.complete(request)
-    try:
-        reply = await lm.complete(request)
-    except BaseException as error:
-        call.failed(error)
-        raise
-    call.answered(reply)
+    with model_span(lm, request) as traced:
+        try:
+            reply = await lm.complete(request)
+        except BaseException as error:
+            if call is not None:
+                call.failed(error)
+            raise
+        traced.answered(reply)
+    if call is not None:
+        call.answered(reply)
     return reply
 
 
@@ -158,7 +144,7 @@ async def recorded_stream(lm: LM, request: LMRequest, program: str, module: str 
 
     A stream that is closed before its last chunk is an error of unknown usage. Raises what the model raises.
     """
-    call = _begun(lm, program, module)
+    call, traced = _begun(lm, program, module), model_span(lm, request)
     stream = lm.stream(request)
     reply: LMReply | None = None
     try:
@@ -168,6 +154,7 @@ async def recorded_stream(lm: LM, request: LMRequest, program: str, module: str 
     except BaseException as error:
         if call is not None:
             call.ended(reply, error)
+        traced.streamed(reply, error)
         raise
     finally:
         if isinstance(stream, AsyncGenerator):
@@ -175,6 +162,7 @@ async def recorded_stream(lm: LM, request: LMRequest, program: str, module: str 
     cut = None if reply else LMConnectionError(f"{lm.model} ended its stream without the whole reply; call it again.")
     if call is not None:
         call.ended(reply, cut)
+    traced.streamed(reply, cut)
     if cut is not None:
         raise cut
 
@@ -192,7 +180,7 @@ class _Call:
     def __init__(self, logs: tuple[CallLog, ...], lm: LM, program: str, module: str) -> None:
         self._logs, self._model, self._program, self._module = logs, lm.model, program, module
         self._started, self._at = logs[-1].clock.monotonic(), logs[-1].clock.now()
-        self._id, self._tags = logs[-1].ids.new("call"), _tags.get()
+        self._id, self._tags = logs[-1].ids.new("call"), current_tags.get()
 
     def answered(self, reply: LMReply) -> None:
         """Keep the reply's figures."""

@@ -77,6 +77,14 @@ class KeptSpan(Span):
         self._status = "error"
         self.set(**error_attributes(error))
 
+    def end(self, error: BaseException | None = None) -> None:
+        """See `Span`."""
+        if not self._is_over:
+            self._is_over = True
+            if error is not None:
+                self.fail(error)
+            self._tracer.writer.put(self._row())
+
     def __enter__(self) -> Self:
         self._token = current_trace.set(traceparent(self.trace_id, self._span_id))
         return self
@@ -84,13 +92,9 @@ class KeptSpan(Span):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, GeneratorExit):
-            self.fail(error)
         if self._token is not None:
             leave(self._token)
-        if not self._is_over:
-            self._is_over = True
-            self._tracer.writer.put(self._row())
+        self.end(error)
 
     def _row(self) -> SpanRow:
         took_s = self._tracer.clock.monotonic() - self._began

@@ -71,6 +71,12 @@ class OtelSpan(Span):
         self._span.set_attributes(found)
         self._span.set_status(otel.StatusCode.ERROR, found.get("dspex.error"))
 
+    def end(self, error: BaseException | None = None) -> None:
+        """See `Span`."""
+        if error is not None and self._span.is_recording():
+            self.fail(error)
+        self._span.end()
+
     def __enter__(self) -> Self:
         ids = self._span.get_span_context()
         span_id = otel.format_span_id(ids.span_id)
@@ -82,13 +88,11 @@ class OtelSpan(Span):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, GeneratorExit):
-            self.fail(error)
         if self._otel_token is not None:
             otel_context.detach(self._otel_token)
         if self._token is not None:
             leave(self._token)
-        self._span.end()
+        self.end(error)
 
 
 def _parent() -> otel_context.Context | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dspex_ray.errors import LMError
 from dspex_ray.lm.base import LMReply
 from dspex_ray.tracing.content import output_messages
 from dspex_ray.tracing.providers import provider_and_model
@@ -29,10 +30,9 @@ def reply_attributes(reply: LMReply, *, with_text: bool) -> dict[str, Any]:
 
 
 def error_attributes(error: BaseException) -> dict[str, Any]:
-    """Return the kind of an error, and its text, which counts as content."""
-    return {"error.type": type(error).__name__, "dspex.error": str(error), "dspex.attempts": _attempts(error)}
-
-
-def _attempts(error: BaseException) -> int | None:
-    attempts = getattr(error, "attempts", None)
-    return attempts if isinstance(attempts, int) else None
+    """Return the kind of an error, its text, which counts as content, and what a failed model call took."""
+    found: dict[str, Any] = {"error.type": type(error).__name__, "dspex.error": str(error)}
+    if isinstance(error, LMError):
+        found |= reply_attributes(error.billed, with_text=False) if error.billed else {}
+        found["dspex.attempts"] = error.attempts
+    return found

@@ -6,6 +6,7 @@
 | `traced.set(cost_usd=0.1)` | sets `dspex.cost_usd`; a name with a dot, such as `gen_ai.tool.name`, stays as it is |
 | `traced.answered(reply)` | a model's reply: its model, tokens, price, attempts, and its text where content is kept |
 | `traced.fail(error)` | the work failed, though the block ends well |
+| `traced.end(error)` | for a span that is not entered (a stream's): it is over, and was never the current one |
 
 Attributes are text, numbers, booleans or lists of these. Those that hold what was said (`gen_ai.input.messages`, a
 tool's arguments and the like) are kept only where content is, and after the redactor.
@@ -38,6 +39,15 @@ class Span:
 
     def fail(self, error: BaseException) -> None:
         """Mark the work as failed."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End a span that was not entered; a second end does nothing."""
+
+    def streamed(self, reply: LMReply | None, error: BaseException | None) -> None:
+        """End the span of a stream: a reply that came whole counts, whatever came after it."""
+        if reply is not None:
+            self.answered(reply)
+        self.end(error if reply is None else None)
 
     def __enter__(self) -> Self:
         return self

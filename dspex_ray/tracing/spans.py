@@ -13,11 +13,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from dspex_agents.messaging.trace_context import current_trace
+from dspex_ray.call_tags import NO_TAGS, CallTags, current_tags
 from dspex_ray.lm.base import LM, LMRequest
 from dspex_ray.tracing.content import input_messages
 from dspex_ray.tracing.process import PROCESS, active
@@ -28,6 +30,8 @@ from dspex_ray.tracing.traceparent import checked_traceparent
 if TYPE_CHECKING:
     from dspex_ray.program import Program
 
+_TAGS = tuple(field.name for field in dataclasses.fields(CallTags) if field.name != "module")
+_TAGGED = frozenset({"program", "agent", "request"})  # what is below them is known to be for the same
 SpanFor = Literal["program", "agent", "ask", "model", "tool", "request", "step"]
 _OPERATIONS = {
     "program": ("invoke_workflow", "INTERNAL", "gen_ai.workflow.name"),
@@ -105,7 +109,13 @@ def _started(kind: SpanFor, name: str, attributes: dict[str, Any]) -> Span:
     if tracer is None:
         return NO_SPAN
     operation, otel_kind, name_key = _OPERATIONS.get(kind, ("", "SERVER" if kind == "request" else "INTERNAL", ""))
+    told = _told_tags() if kind in _TAGGED else {}
     if not operation:
-        return tracer.start(name, otel_kind, attributes)
+        return tracer.start(name, otel_kind, {**told, **attributes})
     named = {"gen_ai.operation.name": operation, name_key: name}
-    return tracer.start(f"{operation} {name}", otel_kind, {**named, **attributes})
+    return tracer.start(f"{operation} {name}", otel_kind, {**named, **told, **attributes})
+
+
+def _told_tags() -> dict[str, Any]:
+    tags = current_tags.get()
+    return {} if tags is NO_TAGS else {name: getattr(tags, name) for name in _TAGS}
