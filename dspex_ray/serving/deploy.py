@@ -43,7 +43,7 @@ _RETRY_AFTER_S = 1.0
 _HEAD_NODE = {"node:__internal_head__": 0.001}
 
 
-def deploy_program(
+def deploy_program(  # noqa: PLR0913 - all keyword-only, each a separate choice of the caller
     program: Parcel,
     *,
     name: str,
@@ -52,13 +52,15 @@ def deploy_program(
     port: int = DEFAULT_PORT,
     replicas: tuple[int, int] = (1, 4),
     sink: Parcel | None = None,
+    lender: Parcel | None = None,
     limits: ServingLimits | None = None,
 ) -> Endpoint:
     """Serve the program at `http://{host}:{port}/{name}` and return when it answers there.
 
     An endpoint of the same name is replaced without a failed request; others stay. `replicas` are the fewest and the
-    most processes; port 0 takes any free port. `sink` holds a factory of a CallSink, called in each replica. Needs a
-    connected Ray (`ray.init`); the first deployment starts Serve on it.
+    most processes; port 0 takes any free port. `sink` holds a factory of a CallSink, called in each replica;
+    `lender` holds what lends slices of models' limits there, which are each replica's own without. Needs a connected
+    Ray (`ray.init`); the first deployment starts Serve on it.
 
     Raises ConfigurationError for a name, host, port or number of replicas that cannot be, ClusterError when Ray is
     not connected or the program does not start within `limits.start_timeout_s`.
@@ -69,7 +71,7 @@ def deploy_program(
     address = HttpAddress(loopback(host), port)
     require_ray()
     deadline = time.monotonic() + limits.start_timeout_s
-    application = _application(program, sink, name, version, replicas, limits)
+    application = _deployment(replicas, limits).bind(program, sink, name, version, limits, lender)
     with quiet_serve(), ExitStack() as stack:
         running = serve_private.http_address(CALL_TIMEOUT_S)
         if running is None:
@@ -83,15 +85,8 @@ def deploy_program(
     return endpoint
 
 
-def _application(
-    program: Parcel,
-    sink: Parcel | None,
-    name: str,
-    version: str,
-    replicas: tuple[int, int],
-    limits: ServingLimits,
-) -> serve.Application:
-    deployment = serve.deployment(
+def _deployment(replicas: tuple[int, int], limits: ServingLimits) -> serve.Deployment:
+    deployment: serve.Deployment = serve.deployment(
         name=DEPLOYMENT,
         autoscaling_config=AutoscalingConfig(
             min_replicas=replicas[0],
@@ -113,7 +108,7 @@ def _application(
         # wait for models most of the time, and a cluster full of agents must not keep an endpoint from starting.
         ray_actor_options={"num_cpus": 0, "resources": dict(_HEAD_NODE)},
     )(ProgramReplica)
-    return deployment.bind(program, sink, name, version, limits)
+    return deployment
 
 
 def _submit(application: serve.Application, name: str) -> None:

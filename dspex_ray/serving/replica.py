@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 
 from dspex_ray.call_buffer import CallBuffer, CallSink
 from dspex_ray.errors import ProgramError
+from dspex_ray.lm.limits.lender import SHARED_LENDER, Lender
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.serving.application import build_application
@@ -28,12 +29,21 @@ class ProgramReplica:
     """
 
     def __init__(
-        self, program: Parcel, sink: Parcel | None, name: str, version: str, limits: ServingLimits | None = None
+        self,
+        program: Parcel,
+        sink: Parcel | None,
+        name: str,
+        version: str,
+        limits: ServingLimits | None = None,
+        lender: Parcel | None = None,
     ) -> None:
         self._service = as_service(program.open())
         factory: SinkFactory | None = sink.open() if sink is not None else None
         self._ledger = CallBuffer(factory()) if factory is not None else None
         self._name, self._version, self._limits = name, version, limits
+        self._lender: Lender | None = lender.open() if lender is not None else None
+        if self._lender is not None:
+            SHARED_LENDER.offer(self._lender)  # until the end of this process
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return the application; Serve calls it once, after the constructor, and runs its lifespan."""

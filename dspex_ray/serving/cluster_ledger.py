@@ -1,0 +1,113 @@
+"""What replicas share: the ledger of their cluster and the limits of models, agents of a system that outlives them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from dspex_agents import (
+    AgentSystemError,
+    ChildSpec,
+    RuntimeUnavailableError,
+    SpecError,
+    SupervisorSpec,
+    System,
+    SystemSpec,
+)
+from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
+from dspex_ray.call_buffer import Row
+from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls
+from dspex_ray.lm.limits.lender import MODEL_LIMITS
+from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
+from dspex_ray.lm.limits.slices import Slice, TakeSlice
+from dspex_ray.store import Store
+
+_TIMEOUT_S = 10.0
+
+
+def ensure_ledger(store: Store) -> str:
+    """Return the name of the cluster's ledger for this store, started if it does not run. It outlives this process.
+
+    The limits of models are kept beside it: they hold for all replicas of all endpoints of the store together.
+    """
+    name = _ledger_name(store)
+    try:
+        find_ray_system(name)
+    except RuntimeUnavailableError:
+        children = (
+            ChildSpec(id=LEDGER, start=LedgerAgent, kwargs={"store": store}),
+            ChildSpec(id=MODEL_LIMITS, start=ModelLimitsAgent),
+        )
+        spec = SystemSpec(name=name, supervisor=SupervisorSpec(id="supervisor", children=children))
+        try:
+            start_ray_system(spec, detached=True)
+        except SpecError:
+            find_ray_system(name)  # another process was faster
+    return name
+
+
+def stop_ledger(store: Store) -> None:
+    """Stop the cluster's ledger for this store, once it has written what it was given."""
+    try:
+        find_ray_system(_ledger_name(store)).stop()
+    except RuntimeUnavailableError:
+        return  # it never ran, which is as good
+
+
+def _ledger_name(store: Store) -> str:
+    """Return the ledger's name on a cluster; the store's URL may hold a password, so only its hash is in it."""
+    return f"dspex-ledger-{hashlib.sha256(store.database.url.encode()).hexdigest()[:12]}"
+
+
+@dataclass(slots=True)
+class LedgerSystem:
+    """The system of a ledger, as a replica sees it: found by name at the first question, and again after a failure."""
+
+    name: str
+    _system: System | None = field(default=None, init=False, repr=False)
+
+    async def ask(self, agent: str, body: Any, **options: Any) -> Any:
+        """Return the agent's answer. Raises RuntimeUnavailableError while there is no ledger, else a MessageError."""
+        if self._system is None:
+            self._system = await asyncio.to_thread(find_ray_system, self.name)
+        try:
+            return await self._system.aask(agent, body, timeout_s=_TIMEOUT_S, **options)
+        except AgentSystemError:
+            self._system = None  # another one of this name may run by the next question
+            raise
+
+
+class LedgerSink:
+    """Writes a replica's model calls through the cluster's ledger agent."""
+
+    def __init__(self, system_name: str) -> None:
+        self._system = LedgerSystem(system_name)
+
+    async def write(self, rows: list[Row]) -> None:
+        """Return once the ledger has the rows. Raises RuntimeUnavailableError while there is no ledger."""
+        await self._system.ask(LEDGER, RecordCalls(tuple(rows)), retry_safe=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSinkFactory:
+    """Makes the sink inside each replica."""
+
+    system_name: str
+
+    def __call__(self) -> LedgerSink:
+        """Return a sink of this replica's own."""
+        return LedgerSink(self.system_name)
+
+
+class LedgerLender:
+    """Asks the limits agent beside the cluster's ledger, for the clients of a replica."""
+
+    def __init__(self, system_name: str) -> None:
+        self._system = LedgerSystem(system_name)
+
+    async def __call__(self, ask: TakeSlice) -> Slice:
+        """Lend as the agent says. Raises RuntimeUnavailableError while there is no ledger, else a MessageError."""
+        lent: Slice = await self._system.ask(MODEL_LIMITS, ask, control=True)
+        return lent
