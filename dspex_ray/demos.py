@@ -97,7 +97,7 @@ class DemoPool:
     def _query(self, values: Mapping[str, Any]) -> str:
         # fields the data never had (defaults, tuned values) would push every example away alike
         known = {name for example in self.examples[:1] for name in example.input}
-        return as_text({name: value for name, value in values.items() if name in known})
+        return _compared({name: value for name, value in values.items() if name in known})
 
     def _ranked(self, text: str, count: int) -> list[int]:
         with self._lock:
@@ -108,7 +108,7 @@ class DemoPool:
             if self._index is None:
                 from dspex_ray.lm.ngrams import NgramIndex  # noqa: PLC0415 - numpy, only for "nearest"
 
-                self._index = NgramIndex([as_text(example.input) for example in self.examples])
+                self._index = NgramIndex([_compared(example.input) for example in self.examples])
             ranking = self._index.nearest(text, max(count, _RANKING_LENGTH))
             self._rankings[text] = ranking
             if len(self._rankings) > _CACHED_RANKINGS:
@@ -130,3 +130,9 @@ class DemoPool:
     def __reduce__(self) -> tuple[type[DemoPool], tuple[tuple[Example, ...]]]:
         """Pickle the examples alone: the index costs more to send than to build."""
         return DemoPool, (self.examples,)
+
+
+def _compared(values: Mapping[str, Any]) -> str:
+    """Return the text that nearness is measured on: without pictures given as data, whose letters mean nothing."""
+    told = {name: one for name, one in values.items() if not (isinstance(one, str) and one.startswith("data:image/"))}
+    return as_text(told)

@@ -51,6 +51,20 @@ def read_text(text: str) -> Any:
         raise LooseJSONError(str(error)) from error
 
 
+def read_loosely(text: str) -> Any:
+    """Return the value that is the whole text, strictly if that can be, else kindly. Raises as `read_object` does."""
+    try:
+        return read_text(text)
+    except Conflict:
+        raise
+    except LooseJSONError:
+        reader = _Reader(text)
+        value, end = reader.value(0, 0)
+        if reader.skip(end) != len(text):
+            raise LooseJSONError(f"more after the value, at {end}") from None
+        return value
+
+
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from dspex_ray.errors import OutputError
@@ -81,16 +82,23 @@ def _bare_label(text: str, output: type[S]) -> S | None:
     if len(required) != 1:
         return None
     name = required[0]
-    options = literal_options(output, name) or ()
+    options = [option for option in literal_options(output, name) or () if isinstance(option, str)]
     said = text.strip(_QUOTES)
     prefix, colon, rest = said.partition(":")
     if colon and prefix.strip(_QUOTES).casefold() == name.casefold():
-        said = rest.strip(_QUOTES)
-    forms = {said, said.removesuffix(".").strip(_QUOTES)}
-    exact = [option for option in options if isinstance(option, str) and option in forms]
-    loose = [o for o in options if isinstance(o, str) and o.casefold() in {form.casefold() for form in forms}]
-    matches = exact or loose
-    if len(matches) != 1:
-        return None
-    made = check(output, {name: matches[0]})
+        said = rest
+    found = said_option(said, options)
+    made = None if found is None else check(output, {name: found})
     return made if isinstance(made, output) else None
+
+
+def said_option(text: str, options: Sequence[str]) -> str | None:
+    """Return the option that a text is: word for word, else in whatever case, quotes or emphasis; None if not one."""
+    if text in options:
+        return text
+    said = text.strip(_QUOTES)
+    forms = {said, said.removesuffix(".").strip(_QUOTES)}
+    folded = {form.casefold() for form in forms}
+    exact = [option for option in options if option in forms]
+    matches = exact or [option for option in options if option.casefold() in folded]
+    return matches[0] if len(matches) == 1 else None

@@ -14,11 +14,13 @@ from dspex_ray.data.dataset import Dataset
 from dspex_ray.data_files import Row, Table, Take, read_files, read_object
 from dspex_ray.errors import DataError
 from dspex_ray.example import Example, make_example, value_text
+from dspex_ray.labelled import labelled_output
 from dspex_ray.problems import near, one_of
 from dspex_ray.program import Program
-from dspex_ray.schema import Faults, Schema, check, literal_fields
+from dspex_ray.schema import Faults, Schema, check, literal_fields, plain_secrets, secret_fields
 
 _SHOWN_PROBLEMS = 5
+_NO_SECRETS = "a secret given outright, which data may not hold; name an environment variable instead, as env:NAME"
 
 
 def load_data(  # all that may be said of data, in one place
@@ -36,10 +38,10 @@ def load_data(  # all that may be said of data, in one place
     `source` is a path (.csv, .tsv, .jsonl, .json, .parquet), a pattern such as `data/*.jsonl`, a list of either, a list
     of dicts, an iterator of them, a data frame (pandas, polars, pyarrow), a Hugging Face data set or a Dataset.
     `mapping` names the column of a field where it is called otherwise; for a field it does not name, the program's own
-    `columns` hold where the data has them. Fields with defaults may be absent; other columns are ignored. `take` keeps
-    the first rows or a sample, only these in memory. `group_by` names a column whose equal values must stay on one side
-    of a split. `encoding` (by default the byte order mark's, else UTF-8) and `delimiter` (by default the header's) are
-    those of text files. Raises DataError that names file, row and column.
+    `columns` hold where the data has them. Fields with defaults, and `unlabelled` ones, may be absent; other columns
+    are ignored. `take` keeps the first rows or a sample, only these in memory. `group_by` names a column whose equal
+    values must stay on one side of a split. `encoding` (by default the byte order mark's, else UTF-8) and `delimiter`
+    (by default the header's) are those of text files. Raises DataError that names file, row and column.
     """
     if isinstance(source, Dataset):
         return source
@@ -52,7 +54,7 @@ def load_data(  # all that may be said of data, in one place
         table = read_object(source, take)
     if not table.rows:
         raise DataError(f"{table.source} holds no rows; at least one labelled row is needed.")
-    schemas = (program_class.Input, program_class.Output)
+    schemas = (program_class.Input, labelled_output(program_class))
     inputs, outputs = match_columns(table, schemas, with_defaults(mapping or {}, program_class.columns, table))
     groups = None if group_by is None else _groups(table, group_by)
     return Dataset(tuple(_examples(table, schemas, (inputs, outputs))), table.source, groups)
@@ -123,6 +125,8 @@ def _side(row: Row, schema: type[Schema], columns: list[FieldColumn], problems: 
     cells = {column.field: column.read(row.cells, text_cells=row.origin.text_cells) for column in columns}
     given = {name: cell for name, cell in cells.items() if cell is not ABSENT}
     checked = check(schema, given, explain=problems.explain)
+    if not isinstance(checked, Faults) and secret_fields(schema) and (found := plain_secrets(checked)):
+        checked = Faults([(path, _NO_SECRETS) for path in found])
     if isinstance(checked, Faults):
         problems.add(row, columns, checked)
         return {}
