@@ -34,6 +34,7 @@ _PLAIN = {quote: re.compile(rf"[^\\{quote}]+") for quote in ("'", '"')}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 _HEX = re.compile(r"[0-9a-fA-F]{4}", re.ASCII)
 _HEX_DIGITS = 4
+_HIGH, _LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)  # the two halves of a surrogate pair
 _DEEPEST = 64
 _MOST_STARTS = 64
 _KINDS: dict[str, Kind] = {"{": "object", "[": "array", "'": "string", '"': "string"}
@@ -245,7 +246,7 @@ class PartialObject:
             self._short_escape(node)
             return
         code = yield from self._unicode()
-        while 0xD800 <= code < 0xDC00:
+        while code in _HIGH:
             yield from self._more()
             if self._chunk[self._at] != "\\":
                 break
@@ -256,8 +257,8 @@ class PartialObject:
                 self._short_escape(node)
                 return
             low = yield from self._unicode()
-            if 0xDC00 <= low < 0xE000:
-                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+            if low in _LOW:
+                code = 0x10000 + ((code - _HIGH.start) << 10) + (low - _LOW.start)
             else:
                 self._grow(node, chr(code))
                 code = low
