@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.problems import shown
-from dspex_ray.program import Program, program_path
+from dspex_ray.program import Program
+from dspex_ray.program_path import program_path
 from dspex_ray.schema import Schema, make_schema
 from dspex_ray.schema.runtime_schema import named_type
 
@@ -70,7 +71,9 @@ def _named(schema: type[Schema]) -> str:
 
 
 def _from_program(given: type[Program]) -> Signature:
-    extra = {n: v for base in reversed(given.__mro__[:-2]) for n, v in vars(base).items() if isinstance(v, Variable)}
+    extra: dict[str, Any] = {
+        n: v for base in reversed(given.__mro__[:-2]) for n, v in vars(base).items() if isinstance(v, Variable)
+    }
     extra |= {"columns": given.columns, "constraints": given.constraints, "unlabelled": given.unlabelled}
     return Signature(given.Input, given.Output, program_path(given), given().instruction, extra)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from dspex_coordination.variables import Variable
@@ -76,9 +77,10 @@ class Strategy(Program):
         label, body = cls._body(around)
         name = given.get("name")
         recipe = Recipe(cls, label, around, settings, name)
-        attributes = {**body, **settings, "_recipe": recipe, "__module__": cls.__module__, "__doc__": None}
-        made: type[Self] = type(cls)(cls.__name__, (cls,), attributes)
-        program = made()
+        plain = {n: staticmethod(v) if isinstance(v, FunctionType) else v for n, v in settings.items()}
+        attributes = {**body, **plain, "_recipe": recipe, "__module__": cls.__module__, "__doc__": None}
+        made: Any = type(cls.__name__, (cls,), attributes)
+        program: Self = made()
         return program if given.get("lm") is None else program.with_lm(given["lm"])
 
     @classmethod

@@ -44,7 +44,8 @@ def refused(run: Run, words: str | list[str], said: str, code: int = 2) -> str:
         ("shpo:Route", "did you mean 'shop'?"),
         ("shop:Rout", "has no 'Rout' (did you mean 'Route'?)"),
         ("shop:Plain", "not a Program subclass"),
-        ("shop:made", "is an instance; give its class"),
+        ("Route(message -> intent)", "Unknown module 'Route'"),
+        ("message -> intent: inttent", "Unknown type of a field 'inttent'"),
         ("broken:Route", "fails while it is imported: ModuleNotFoundError: No module named 'nosuchthing'"),
         ("torn:Route", "does not compile"),
     ],
@@ -54,10 +55,10 @@ def test_a_path_that_names_no_program_is_refused_by_every_command(
 ) -> None:
     write("broken.py", "import nosuchthing\n")
     write("torn.py", "class Route(:\n")
-    refused(dspex, f"run {path} message=hi", said)
-    refused(dspex, f"optimize {path} --data rows.csv", said)
-    refused(dspex, f"evaluate {path} --data rows.csv", said)
-    refused(dspex, f"deploy {path}", said)
+    refused(dspex, ["run", path, "message=hi"], said)
+    refused(dspex, ["optimize", path, "--data", "rows.csv"], said)
+    refused(dspex, ["evaluate", path, "--data", "rows.csv"], said)
+    refused(dspex, ["deploy", path], said)
 
 
 @pytest.mark.parametrize(
