@@ -45,6 +45,8 @@ from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.program_worker import AS_STARTED, Bench, Predict, Predicted, ProgramWorker
 from dspex_ray.store import CallTotals, Store, Version, open_store
+from dspex_ray.tracing import span
+from dspex_ray.tracing.joining import keep_in, settings_to_send
 
 RuntimeName = Literal["ray", "in-process"]
 COORDINATOR, MONITOR, VERSION = "coordinator", "monitor", "version"
@@ -88,27 +90,29 @@ class AgentSystem:
         Raises InputError for bad fields, the program's own error, or an AgentSystemError after `timeout_s` seconds.
         """
         question = self._question(fields)
-        for worker, left_s, last in self._tries(question, timeout_s):
-            try:
-                return self._output(self.system.ask(worker, question, timeout_s=left_s, retry_safe=last))
-            except AgentFailedError as error:
-                raise _own(error) from error
-            except _ELSEWHERE:
-                if last:
-                    raise
+        with span("ask", self.name, request_id=question.request_id):
+            for worker, left_s, last in self._tries(question, timeout_s):
+                try:
+                    return self._output(self.system.ask(worker, question, timeout_s=left_s, retry_safe=last))
+                except AgentFailedError as error:
+                    raise _own(error) from error
+                except _ELSEWHERE:
+                    if last:
+                        raise
         raise AssertionError("the last try returns or raises")
 
     async def arun(self, *, timeout_s: float = 60.0, **fields: Any) -> Any:
         """Answer one input, awaited; see `run`."""
         question = self._question(fields)
-        for worker, left_s, last in self._tries(question, timeout_s):
-            try:
-                return self._output(await self.system.aask(worker, question, timeout_s=left_s, retry_safe=last))
-            except AgentFailedError as error:
-                raise _own(error) from error
-            except _ELSEWHERE:
-                if last:
-                    raise
+        with span("ask", self.name, request_id=question.request_id):
+            for worker, left_s, last in self._tries(question, timeout_s):
+                try:
+                    return self._output(await self.system.aask(worker, question, timeout_s=left_s, retry_safe=last))
+                except AgentFailedError as error:
+                    raise _own(error) from error
+                except _ELSEWHERE:
+                    if last:
+                        raise
         raise AssertionError("the last try returns or raises")
 
     def use_version(self, which: str | int = "latest", timeout_s: float = 30.0) -> int:
@@ -237,6 +241,7 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
     check_workers(workers)
     check_runtime(runtime)
     kept = store or open_store()
+    keep_in(kept)
     names = tuple(f"task-{number}" for number in range(1, workers + 1))
     sent = program.with_defaults()
     kwargs = {
@@ -245,6 +250,7 @@ def start_agent_system(  # noqa: PLR0913 - all keyword-only, each a separate cho
             "program": Parcel.of(sent),
             "bench": Parcel.of(bench) if bench else None,
             "version": version,
+            "tracing": Parcel.of(settings_to_send()) if runtime == "ray" else None,
         },
         "concurrency": _CONCURRENCY,
     }

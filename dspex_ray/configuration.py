@@ -1,4 +1,4 @@
-"""The process's own defaults: the model, its limits and the cache of programs that have none of their own.
+"""The process's own defaults: model, limits and cache of programs that have none of their own; how it is traced.
 
 These are the only process-wide settings. A worker in another process does not see them, so whoever sends a program
 there sends `Program.with_defaults()`.
@@ -14,6 +14,9 @@ from dspex_ray.lm.base import LM
 from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.resolve import EMBEDDED
+from dspex_ray.tracing.content import Redactor
+from dspex_ray.tracing.process import PROCESS
+from dspex_ray.tracing.settings import checked_tracing
 
 
 class Unchanged(Enum):
@@ -42,17 +45,25 @@ def configure(
     lm: str | LM | Unchanged | None = UNCHANGED,
     cache: str | CacheSettings | Unchanged | None = UNCHANGED,
     limits: LMLimits | Unchanged | None = UNCHANGED,
+    tracing: object = UNCHANGED,
+    content: bool | Redactor | Unchanged | None = UNCHANGED,
 ) -> None:
     """Set defaults of this process; None unsets one, what is not given stays.
 
     `lm` is a name such as `openai/gpt-4o-mini`, or a client; a name is resolved when it is first used. `cache` says
     where replies to equal requests are kept: `memory`, `disk`, a folder's path, `off`, or `CacheSettings`. `limits`
-    caps how a model made from a name is asked. Raises ConfigurationError for anything else.
+    caps how a model made from a name is asked. `tracing` says where spans go: `off`, `store`, `otlp`, `global` or an
+    OpenTelemetry TracerProvider; `content` whether they hold what was said (by default in the store only), or a
+    function from text to what may be kept of it. Raises ConfigurationError for anything else.
     """
     if not isinstance(lm, Unchanged):
         lm = checked_lm(lm)
     if not isinstance(cache, Unchanged):
         cache = checked_cache(cache)
+    if not isinstance(tracing, Unchanged):
+        PROCESS.use(checked_tracing(tracing, None if isinstance(content, Unchanged) else content))
+    elif not isinstance(content, Unchanged):
+        PROCESS.keep_content(content)
     if not isinstance(limits, Unchanged):
         _CONFIGURATION.limits = checked_limits(limits)
     if not isinstance(lm, Unchanged):

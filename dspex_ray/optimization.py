@@ -30,6 +30,7 @@ from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.search import Search, build_sweep
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run
 from dspex_ray.store import Store, open_store
+from dspex_ray.tracing import span
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Called about five times a second with the sweep's progress (see `Sweep.progress`)."""
@@ -114,9 +115,12 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         asyncio.run(_preflight(plan, run_id, kept))
     bench = Bench(train=plan.train.examples, validation=plan.validation.examples, metric=plan.metric)
     try:
-        with start_agent_system(
-            program, workers=workers, runtime=runtime, store=kept, bench=bench, address=address
-        ) as system:
+        with (
+            start_agent_system(
+                program, workers=workers, runtime=runtime, store=kept, bench=bench, address=address
+            ) as system,
+            span("step", f"optimize {type(program).__name__}", run_id=run_id, program=program.path),
+        ):
             result = asyncio.run(_drive(system, plan.search, progress))
     except KeyboardInterrupt:
         if SweepStore(kept.database).find(run_id) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.store import Version
+from dspex_ray.tracing import Span, TracingSettings, flush, span
+from dspex_ray.tracing.joining import LedgerSpans, join
 
 AS_STARTED = 0
 """The number that stands for the program an agent was started with; versions begin at 1."""
@@ -63,14 +66,24 @@ class WorkLostError(Exception):
 class ProgramWorker:
     """One copy of a program in the process of its agent."""
 
-    def __init__(self, program: Parcel, bench: Parcel | None = None, version: str | None = None) -> None:
-        """Unpack the program and, for a search, the bench. Raises ProgramError when either cannot be restored."""
+    def __init__(
+        self,
+        program: Parcel,
+        bench: Parcel | None = None,
+        version: str | None = None,
+        tracing: Parcel | None = None,
+    ) -> None:
+        """Unpack the program and, for a search, the bench. Raises ProgramError when either cannot be restored.
+
+        `tracing` holds how a process of its own is to trace; without it that of this process holds.
+        """
         self._program: Program = program.open()
         self._first, self._first_version = self._program, version
         self._used = [self._program]  # each may have a model of its own, to be closed at the end
         self._bench: Bench | None = bench.open() if bench is not None else None
         self._pool = DemoPool(self._bench.train) if self._bench else None
         self._version = version
+        self._tracing: TracingSettings | None = tracing.open() if tracing is not None else None
         self._buffer: CallBuffer | None = None
         self._lender: AgentLender | None = None
         self._context: AgentContext | None = None
@@ -80,6 +93,8 @@ class ProgramWorker:
         self._context, self._buffer, self._lender = context, CallBuffer(LedgerSink(context)), AgentLender(context)
         await self._buffer.start()
         SHARED_LENDER.offer(self._lender)
+        if self._tracing is not None:
+            join(self._tracing, LedgerSpans(context))
 
     async def apply(self, values: int) -> None:
         """Answer with another version of the program from the next input on; 0 is the one that was started.
@@ -111,6 +126,8 @@ class ProgramWorker:
         """Send the last records, close the model's connections and give back what was lent of its limits."""
         if self._buffer is not None:
             await self._buffer.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(flush)
         for program in self._used:
             await program.aclose()
         if self._bench is not None:
@@ -120,13 +137,16 @@ class ProgramWorker:
 
     async def _predict(self, question: Predict) -> Predicted:
         program, version = self._program, self._version  # another version may come meanwhile
-        with recording() as log, tagged(version=version, request_id=question.request_id):
+        with recording() as log, tagged(version=version, request_id=question.request_id), self._span():
             try:
                 output = await program.acall(question.values)
             finally:
                 self._keep(log)
         unpriced = any(record.cost_usd is None for record in log.records)
         return Predicted(output.model_dump(mode="json"), None if unpriced else log.cost_usd, len(log.records))
+
+    def _span(self) -> Span:
+        return span("agent", self._context.name if self._context is not None else "worker")
 
     def _keep(self, log: CallLog) -> None:
         if self._buffer is not None:
@@ -137,7 +157,7 @@ class ProgramWorker:
             raise NotImplementedError("This agent was started to answer, not to search: it has no data.")
         program = self._program.with_demo_pool(self._pool).with_values(work.candidate_values)
         split = self._bench.train if work.split == "train" else self._bench.validation
-        with recording() as log, tagged(run_id=work.run_id, trial=work.trial):
+        with recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._span():
             try:
                 scores = await evaluate_rows(
                     program,

@@ -24,9 +24,11 @@ from dspex_ray.serving.openapi import openapi_document
 from dspex_ray.serving.problem import Problem
 from dspex_ray.serving.request_id import HEADER as REQUEST_ID
 from dspex_ray.serving.request_id import is_sane_request_id
+from dspex_ray.tracing import span, within_trace
 
 VERSION = "x-dspex-version"
 COST = "x-dspex-cost-usd"
+TRACEPARENT = "traceparent"
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +136,13 @@ class _ProgramEndpoint:
     async def answer(self, request: Request) -> Response:
         """Answer one input; every failure becomes a problem document."""
         request_id = self._request_id(request)
+        told = {"request_id": request_id, "http.request.method": "POST"}
+        with within_trace(request.headers.get(TRACEPARENT)), span("request", f"POST /{self._name}", **told) as traced:
+            response = await self._answered(request, request_id)
+            traced.set(**{"http.response.status_code": response.status_code})
+        return response
+
+    async def _answered(self, request: Request, request_id: str) -> Response:
         bill = Bill(request_id, self._version)
         try:
             fields = await self._fields(request)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from dspex_agents.settings import Settings
-from dspex_ray.tracing.settings import TracingSettings, checked_tracing
+from dspex_ray.errors import ConfigurationError
+from dspex_ray.tracing.settings import TracingSettings, checked_content, checked_tracing
 from dspex_ray.tracing.span import Span
 
 
@@ -39,6 +41,13 @@ class ProcessTracing:
         if self.tracer is not None:
             self.tracer.flush(_FLUSH_S)
         self.settings, self.tracer, self.is_open = settings, tracer, settings is None
+
+    def keep_content(self, content: object) -> None:
+        """Trace as before, and keep so much of what is said. Raises ConfigurationError while tracing is off."""
+        active()
+        if self.settings is None or self.settings.mode == "off":
+            raise ConfigurationError("content says what spans hold; say where they go too, such as tracing='store'.")
+        self.use(replace(self.settings, content=checked_content(content)))
 
     def decide(self, settings: Settings | None = None) -> Tracer | None:
         """Ask the environment, once. Raises what `use` raises."""

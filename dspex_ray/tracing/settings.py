@@ -53,7 +53,7 @@ class TracingSettings:
 
 def checked_tracing(tracing: object, content: object = None) -> TracingSettings | None:
     """Return settings, None for None. Raises ConfigurationError for what is no way to trace."""
-    kept = _checked_content(content)
+    kept = checked_content(content)
     if tracing is None:
         return None
     modes = [mode for mode in get_args(Mode) if mode != "provider"]
@@ -68,7 +68,8 @@ def checked_tracing(tracing: object, content: object = None) -> TracingSettings 
     )
 
 
-def _checked_content(content: object) -> bool | Redactor | None:
+def checked_content(content: object) -> bool | Redactor | None:
+    """Return `content` if it is True, False, None or a function. Raises ConfigurationError otherwise."""
     if content is None or isinstance(content, bool):
         return content
     if isinstance(content, str) and content.strip().lower() in _ON + _OFF:  # from the environment
