@@ -8,9 +8,9 @@ from dspex_agents.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from dspex_ray.tracing.content import Redactor
+    from dspex_ray.tracing.open_span import NO_SPAN, Span
     from dspex_ray.tracing.process import flush
     from dspex_ray.tracing.settings import TracingSettings
-    from dspex_ray.tracing.span import NO_SPAN, Span
     from dspex_ray.tracing.spans import (
         current_traceparent,
         model_span,
@@ -37,7 +37,7 @@ _MODULES = {
     "content": ("Redactor",),
     "process": ("flush",),
     "settings": ("TracingSettings",),
-    "span": ("NO_SPAN", "Span"),
+    "open_span": ("NO_SPAN", "Span"),
     "spans": ("current_traceparent", "model_span", "program_span", "span", "tool_span", "within_trace"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

@@ -11,8 +11,8 @@ from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.messaging.trace_context import current_trace
 from dspex_ray.lm.base import LMReply
 from dspex_ray.tracing.content import Content
+from dspex_ray.tracing.open_span import Span
 from dspex_ray.tracing.reply_attributes import error_attributes, reply_attributes
-from dspex_ray.tracing.span import Span
 from dspex_ray.tracing.traceparent import ids_of, traceparent
 from dspex_ray.tracing.writer import WRITER, SpanRow, SpanWriter
 

@@ -16,9 +16,9 @@ from dspex_ray.lm.base import LMReply
 from dspex_ray.tracing.content import Content
 from dspex_ray.tracing.kept import leave
 from dspex_ray.tracing.modes import Mode
+from dspex_ray.tracing.open_span import Span
 from dspex_ray.tracing.reply_attributes import error_attributes, reply_attributes
 from dspex_ray.tracing.settings import NEEDS_EXTRA
-from dspex_ray.tracing.span import Span
 from dspex_ray.tracing.traceparent import ids_of, traceparent
 
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError
+from dspex_ray.tracing.open_span import Span
 from dspex_ray.tracing.settings import TracingSettings, checked_content, checked_tracing
-from dspex_ray.tracing.span import Span
 
 
 class Tracer(Protocol):

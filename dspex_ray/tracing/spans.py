@@ -22,9 +22,9 @@ from dspex_agents.messaging.trace_context import current_trace
 from dspex_ray.call_tags import NO_TAGS, CallTags, current_tags
 from dspex_ray.lm.base import LM, LMRequest
 from dspex_ray.tracing.content import input_messages
+from dspex_ray.tracing.open_span import NO_SPAN, Span
 from dspex_ray.tracing.process import PROCESS, active
 from dspex_ray.tracing.providers import provider_and_model
-from dspex_ray.tracing.span import NO_SPAN, Span
 from dspex_ray.tracing.traceparent import checked_traceparent
 
 if TYPE_CHECKING:
