@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dspex_ray.tools.json_value import as_json, as_text
 from dspex_ray.tools.tool import Tool, ToolResult, as_tool, tool
-from dspex_ray.tools.tool_set import resolve_tool, tool_reference, tool_set
+from dspex_ray.tools.tool_set import tool_set
 
 __all__ = [
     "Tool",
@@ -12,8 +12,6 @@ __all__ = [
     "as_json",
     "as_text",
     "as_tool",
-    "resolve_tool",
     "tool",
-    "tool_reference",
     "tool_set",
 ]

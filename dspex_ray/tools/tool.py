@@ -18,6 +18,7 @@ import asyncio
 import contextvars
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
@@ -31,7 +32,7 @@ from dspex_ray.tools.arguments import annotated_part, arguments_schema
 from dspex_ray.tools.daemon_threads import DaemonThreads
 from dspex_ray.tools.docstring import described
 from dspex_ray.tools.json_value import as_text, cut
-from dspex_ray.tools.reference import imported, reference, standing_at
+from dspex_ray.tracing import tool_span
 
 TIMEOUT_S = 30.0
 MOST_CHARS = 10_000
@@ -66,29 +67,44 @@ class Tool:
         """Call the function as it is, without checks or limits."""
         return self.function(*args, **kwargs)
 
+    def __post_init__(self) -> None:
+        """Go by the function's name, so that a saved program can name a tool that stands in a module."""
+        for name in ("__module__", "__qualname__"):
+            vars(self)[name] = getattr(self.function, name, getattr(type(self.function), name))
+
     async def acall(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Check the arguments and call the function; a function that is not async runs in a thread.
 
         Raises only what says nothing about the call; all else is told in the result.
         """
+        with tool_span(self.name) as traced:
+            result, error = await self._answered(arguments)
+            if traced.wants_content:
+                traced.set(**{"gen_ai.tool.call.arguments": arguments, "gen_ai.tool.call.result": result.text})
+            if error is not None:
+                traced.fail(error)
+            return result
+
+    async def _answered(self, arguments: Mapping[str, Any]) -> tuple[ToolResult, Exception | None]:
         try:
             made = self.arguments.parse(arguments)
         except InputError as error:
             told = joined(error.problems)
-            return ToolResult(f"The arguments do not fit: {told}.", error=f"InputError: {told}")
+            return ToolResult(f"The arguments do not fit: {told}.", error=f"InputError: {told}"), error
         limit = asyncio.timeout(self.timeout_s)
         try:
             async with limit:
                 value = await self._called(made)
-            return ToolResult(as_text(value, self.most_chars), value)
+            return ToolResult(as_text(value, self.most_chars), value), None
         except Exception as error:  # a user's function may raise anything; the model is to read it
             if _passes(error):
                 raise
             if limit.expired():
                 told = f"{self.name} did not answer within {self.timeout_s:g} s."
-                return ToolResult(told, error=f"TimeoutError: {told}")
+                return ToolResult(told, error=f"TimeoutError: {told}"), error
             told = cut(f"{type(error).__name__}: {error}", self.most_chars)
-            return ToolResult(str(error)[: self.most_chars] if isinstance(error, ToolError) else told, error=told)
+            text = cut(str(error), self.most_chars) if isinstance(error, ToolError) else told
+            return ToolResult(text, error=told), error
 
     async def _called(self, made: Schema) -> Any:
         call = self._bound(made)
@@ -126,11 +142,14 @@ class Tool:
         schema = json_schema(self.arguments, "anthropic")
         return {"name": self.name, "description": self.description, "input_schema": schema}
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle a tool that stands in a module by its name: its function goes by the same name and would not."""
-        place = reference(self.function)
-        if place is not None and standing_at(place) is self and not place.startswith("__main__:"):
-            return imported, (place,)
+        module, name = vars(self)["__module__"], vars(self)["__qualname__"]
+        found: Any = sys.modules.get(module) if module != "__main__" else None
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return str(name)
         options = (self.timeout_s, self.most_chars)
         return type(self), (self.name, self.description, self.arguments, self.function, *options)
 

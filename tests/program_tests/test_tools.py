@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dspex_ray.errors import ConfigurationError, LMConnectionError, LMContextWindowError, ProgramError, ToolError
 from dspex_ray.schema import Probability, Schema
-from dspex_ray.tools import Tool, as_json, as_text, as_tool, resolve_tool, tool, tool_reference, tool_set
+from dspex_ray.tools import Tool, as_json, as_text, as_tool, tool, tool_set
 
 
 class Place(Schema):
@@ -352,24 +352,6 @@ def test_two_tools_of_one_name_and_reserved_names_are_refused() -> None:
     for bad in ("search", 3, {"a": search}):
         with pytest.raises(ProgramError, match="tools is a list"):
             tool_set(bad)
-
-
-def test_a_tool_at_the_top_of_a_module_is_found_again_by_its_name() -> None:
-    for made in (search, as_tool(plain)):
-        again = resolve_tool(tool_reference(made))
-        assert (again.name, again.function) == (made.name, made.function)
-
-
-def test_a_tool_that_no_module_holds_cannot_be_saved() -> None:
-    def inner(a: int) -> int:
-        return a
-
-    for made in (as_tool(inner), tool(name="other")(plain)):
-        with pytest.raises(ProgramError, match=f"Tool {made.name!r} cannot be saved"):
-            tool_reference(made)
-    for place in ("no_such_module_at_all:x", f"{__name__}:missing"):
-        with pytest.raises(ProgramError, match="cannot be loaded"):
-            resolve_tool(place)
 
 
 def test_tools_travel_between_processes() -> None:
