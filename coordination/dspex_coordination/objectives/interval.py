@@ -10,6 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from dspex_coordination.objectives.share_interval import wilson
+
 RESAMPLES = 1000
 MOST_RESAMPLED = 500  # values; above it the bootstrap of a mean is near its normal limit and costs far more
 
@@ -26,21 +28,6 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         return wilson(int(sum(values)), len(values), level)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     return _normal(ordered, level) if len(ordered) > MOST_RESAMPLED else _bootstrap(ordered, level)
-
-
-def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a share (E. B. Wilson, 1927): sound for few trials and shares near 0 or 1.
-
-    Raises ValueError for a share that cannot be.
-    """
-    if not 0 <= successes <= trials or trials < 1:
-        raise ValueError(f"wilson needs 0 <= successes <= trials and a trial, got {successes} of {trials}.")
-    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / trials
-    centre = share + z * z / (2 * trials)
-    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    denominator = 1 + z * z / trials
-    low = 0.0 if successes == 0 else max(0.0, (centre - margin) / denominator)
-    return low, 1.0 if successes == trials else min(1.0, (centre + margin) / denominator)
 
 
 def _normal(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
