@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from dspex_agents.settings import pin_local_price_table
@@ -26,6 +26,7 @@ from dspex_ray.lm.limits.gate import Pass
 from dspex_ray.lm.limits.gates import Gates
 from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.prices import context_window_of, price_of
+from dspex_ray.lm.provider_traits import Traits, marked
 from dspex_ray.lm.rate_headers import rate_news
 from dspex_ray.lm.retry import Retry, Timing, timed_out
 from dspex_ray.lm.wire import error_answer, refuse_filtered, usage_of
@@ -58,7 +59,9 @@ class LiteLLMLM:
     the price table it ships; nothing is fetched. Each call costs a few milliseconds of CPU, ten times the direct
     path's. litellm keeps its connections for the whole process, so `aclose` closes none. At most 256 requests are open
     at once on one event loop (or `limits.concurrency`), fewer while the endpoint is overloaded. A prompt that cannot
-    fit the window of litellm's table is not sent. The pickled form holds a given key.
+    fit the window of litellm's table is not sent. The reply's schema goes to models that the table says enforce one, or
+    does not know, spelt as the provider takes it; Claude's prompt cache is told where the stable messages end. The
+    pickled form holds a given key.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class LiteLLMLM:
         self._context_window = context_window_of(model)
         self._retry = Retry(max_attempts=max_attempts, timing=timing or Timing())
         self._gates = Gates(self._what, limits, self._retry.timing)
-        self._dialect = Dialect()
+        self._dialect: Dialect | None = None  # the provider's, once litellm is loaded
 
     def __repr__(self) -> str:
         key = "'***'" if self._api_key else None
@@ -156,14 +159,19 @@ class LiteLLMLM:
     async def _send(self, request: LMRequest, started: float, *, stream: bool) -> tuple[Any, Pass, int]:
         """Return litellm's response or stream, the pass of the gate it still holds, and how many requests it took."""
         check_fits(request.messages, self._context_window, self._model)
+        traits = _traits(self._model)
+        self._dialect = self._dialect or traits.dialect
         clock, tried = self._retry.timing.clock, [self._dialect]
 
         async def attempt(number: int) -> tuple[Any, Pass, int]:
             left_s = started + request.timeout_s - clock.monotonic()
             leave = await self._gates.here().enter(request, left_s, is_first=number == 1)
             try:
-                tried[0] = self._dialect
-                response = await self._call(tried[0].body(self._model, request, stream=stream), request.timeout_s)
+                tried[0] = self._dialect or tried[0]
+                body = tried[0].body(self._model, request, stream=stream)
+                if traits.marks_cache and request.stable_messages:
+                    body["messages"] = marked(body["messages"], request.stable_messages)
+                response = await self._call(body, request.timeout_s)
             except BaseException as error:
                 leave.leave(error)
                 raise
@@ -289,6 +297,22 @@ async def _loaded() -> None:
     """Import litellm off the event loop, so that other calls on it go on meanwhile."""
     if not _litellm.cache_info().currsize:
         await asyncio.to_thread(_litellm)
+
+
+@lru_cache(maxsize=256)
+def _traits(model: str) -> Traits:
+    """Return what litellm knows of a model's provider; nothing is asked of it."""
+    litellm = _litellm()
+    try:
+        provider = litellm.get_llm_provider(model)[1]
+    except litellm.exceptions.BadRequestError:
+        provider = ""
+    try:
+        known: dict[str, Any] = litellm.get_model_info(model)
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model that its table does not hold
+        return Traits.of(provider, model, takes_schema=True, caches=True)
+    schema, caches = litellm.supports_response_schema(model), bool(known.get("supports_prompt_caching"))
+    return Traits.of(provider, model, takes_schema=schema, caches=caches)
 
 
 @cache
