@@ -10,7 +10,8 @@ _REFUSED_REQUEST = (400, 413, 422)  # HTTP statuses that blame this one request,
 def is_infrastructure(error: BaseException) -> bool:
     """Whether an error says nothing about the program: the model was out of reach, refused the key or is unknown.
 
-    So does a budget that had no room for the call. A request the model refuses for its content or size, or an answer it filters, is the program's fault and scores 0.
+    So does a budget that had no room for the call. A request the model refuses for its content or size, or an answer
+    it filters, is the program's fault and scores 0.
     """
     if isinstance(error, BudgetExceededError):
         return True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,25 @@ class _Known:
     provider: str
     price: Price | None
     context_window: int | None
+    most_output: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """Where prices come from. `dated` (UTC, such as 2026-11-24) is its file's: no price in it is newer."""
+
+    source: str
+    dated: str
+
+    def __str__(self) -> str:
+        return f"{self.source}, table of {self.dated}"
+
+
+@cache
+def price_table() -> PriceTable:
+    """Return which snapshot of prices is used. It is the one litellm ships and is never fetched."""
+    changed = datetime.fromtimestamp(_path(_TABLE).stat().st_mtime, UTC)
+    return PriceTable(f"litellm {importlib.metadata.version('litellm')}", changed.date().isoformat())
 
 
 def price_of(model: str) -> Price | None:
@@ -52,6 +73,12 @@ def context_window_of(model: str) -> int | None:
     """Return how many prompt tokens a model takes, or None when the table does not say."""
     known = _find(model)
     return known.context_window if known else None
+
+
+def most_output_of(model: str) -> int | None:
+    """Return how many tokens a model answers with at most, or None when the table does not say."""
+    known = _find(model)
+    return known.most_output if known else None
 
 
 def provider_of(model: str) -> str | None:
@@ -98,15 +125,21 @@ def _known(row: Mapping[str, Any]) -> _Known:
         cached = row.get("cache_read_input_token_cost")
         price = Price(float(prompt), float(completion), float(prompt if cached is None else cached))
     window = row.get("max_input_tokens") or row.get("max_tokens")
-    return _Known(row["litellm_provider"], price, window if isinstance(window, int) else None)
+    most = row.get("max_output_tokens") or row.get("max_tokens")
+    whole = [value if isinstance(value, int) else None for value in (window, most)]
+    return _Known(row["litellm_provider"], price, *whole)
 
 
-def _bundled(name: str) -> dict[str, Any]:
+def _path(name: str) -> Path:
     spec = importlib.util.find_spec("litellm")
     if spec is None or spec.origin is None:
         msg = "litellm is not installed, so no prices and providers are known. Install it: pip install litellm."
         raise ConfigurationError(msg)
-    path = Path(spec.origin).parent / name
+    return Path(spec.origin).parent / name
+
+
+def _bundled(name: str) -> dict[str, Any]:
+    path = _path(name)
     try:
         table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:

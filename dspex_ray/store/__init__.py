@@ -9,9 +9,13 @@ from typing import Any
 from dspex_agents.database import Database
 from dspex_agents.errors import StoreError as DatabaseError
 from dspex_agents.settings import Settings
+from dspex_ray.budgets.book import Slice, TakeSlice
+from dspex_ray.budgets.budget import Budget
+from dspex_ray.call_journal import fold, journal_folder
 from dspex_ray.errors import ConfigurationError, UnknownNameError, UsageError
-from dspex_ray.store import calls, versions
-from dspex_ray.store.calls import ALL_CALLS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
+from dspex_ray.store import budgets, calls, versions
+from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget
+from dspex_ray.store.calls import ALL_CALLS, CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
 from dspex_ray.store.tables import MIGRATIONS
 from dspex_ray.store.versions import Version, state_hash
 
@@ -19,9 +23,11 @@ __all__ = [
     "COST_KEYS",
     "DEFAULT_PATH",
     "MIGRATIONS",
+    "BudgetStatus",
     "CallFilter",
     "CallTotals",
     "CostLine",
+    "SetBudget",
     "Store",
     "Version",
     "insert_calls",
@@ -37,7 +43,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        database.migrate(MIGRATIONS)
+        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS))
 
     def __reduce__(self) -> tuple[type[Store], tuple[Database]]:
         """Pickle by the database, which pickles by its URL."""
@@ -104,11 +110,47 @@ class Store:
         with self.database.read() as connection:
             return calls.costs(connection, by, which)
 
+    def keep_journal(self, rows: Iterable[Mapping[str, Any]], holder: str | None) -> None:
+        """Keep the calls of a process's journal; `holder` is dead and these are the last ones, so its leases end."""
+        with self.database.transaction() as connection:
+            insert_calls(connection, ({name: row.get(name) for name in CALL_COLUMNS} for row in rows))
+            if holder is not None:
+                budgets.settle(connection, holder)
+
+    # budgets ------------------------------------------------------------------------------------------------------
+    def set_budget(self, budget: Budget, *, now: float) -> None:
+        """Set a hard cap, or change the one of this scope and name; running processes heed it within seconds."""
+        with self.database.transaction() as connection:
+            budgets.put(connection, budget, now)
+
+    def remove_budget(self, scope: str, name: str) -> None:
+        """Remove a hard cap. Raises UnknownNameError if there is none of this scope and name."""
+        with self.database.transaction() as connection:
+            known = [one.budget.key for one in budgets.listed(connection)]
+            if not budgets.remove(connection, scope, name):
+                raise UnknownNameError("budget", "all" if scope == "all" else f"{scope}:{name}", known)
+
+    def budgets(self) -> list[SetBudget]:
+        """Return all hard caps."""
+        with self.database.read() as connection:
+            return budgets.listed(connection)
+
+    def budget_statuses(self, *, now: float) -> list[BudgetStatus]:
+        """Return what is spent and lent of all hard caps in the windows that hold `now`."""
+        with self.database.read() as connection:
+            return [budgets.status(connection, one, now) for one in budgets.listed(connection)]
+
+    def take_budget(self, ask: TakeSlice, *, now: float) -> Slice:
+        """Lend a process a slice of a hard cap."""
+        with self.database.transaction() as connection:
+            return budgets.take(connection, ask, now)
+
 
 def open_store(url: str | None = None, settings: Settings | None = None) -> Store:
     """Open the store at `url`, else at `DSPEX_STORE`, else the file `.dspex/dspex.db` in the current directory.
 
-    Raises ConfigurationError when it cannot be used.
+    Calls that killed processes of this machine left in their journals are kept first. Raises ConfigurationError when
+    it cannot be used.
     """
     chosen = url or (settings or Settings.from_env()).store or DEFAULT_PATH
     if chosen.removeprefix("sqlite://").strip("/") in ("", ":memory:"):
@@ -116,9 +158,11 @@ def open_store(url: str | None = None, settings: Settings | None = None) -> Stor
             f"The store cannot be in memory ({chosen!r}): every process would see one of its own. Name a file."
         )
     try:
-        return Store(Database(_absolute(chosen)))
+        store = Store(Database(_absolute(chosen)))
+        fold(journal_folder(store.database.url), store.keep_journal)
     except DatabaseError as error:
         raise ConfigurationError(str(error)) from error
+    return store
 
 
 def _absolute(url: str) -> str:

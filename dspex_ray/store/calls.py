@@ -27,6 +27,7 @@ _COLUMNS = {
     "agent": calls.c.agent,
     "tenant": calls.c.tenant,
 }
+CALL_COLUMNS = tuple(calls.c.keys())
 COST_KEYS = (*_COLUMNS, "day")
 """What costs can be told by; a day is one of UTC."""
 
