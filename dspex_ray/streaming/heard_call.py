@@ -67,7 +67,7 @@ class HeardCall:
                 await chunks.aclose()
         if reply is None:  # `recorded_stream` raises in its place
             raise LMConnectionError("The stream ended without the whole reply.")
-        if reader.finish():
+        if reply.finish_reason != "length" and reader.finish():  # a reply that was cut off is no answer in any way
             await self._tell(changed=True)
         return reply
 
