@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -108,9 +107,9 @@ class Program:
         return self._bound()
 
     def _copy(self, **changes: Any) -> Self:
-        twin = copy.copy(self)
-        vars(twin).update(changes)
-        return twin._bound()  # noqa: SLF001 - of this class
+        twin = object.__new__(type(self))  # not `copy.copy`, which would begin with all defaults
+        vars(twin).update(vars(self), **changes)
+        return twin._bound()
 
     def _bound(self) -> Self:
         """Give every part the values, demonstrations and model it has within this program."""

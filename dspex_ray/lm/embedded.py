@@ -10,7 +10,7 @@ from typing import Any
 from dspex_ray.lm.base import ChatMessage, LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.ngrams import HashedNgrams
 from dspex_ray.lm.tokens import count_prompt_tokens, count_tokens
-from dspex_ray.lm.zero_shot import shortened, zero_shot
+from dspex_ray.lm.zero_shot import completed, shortened, zero_shot
 
 EMBEDDED_NEAREST = "embedded/nearest"
 
@@ -20,9 +20,10 @@ class EmbeddedNearest:
 
     The demonstrations are the pairs of a user and an assistant message before the last user message. The reply is the
     assistant's text of the pair whose user text is nearest to the last user message by cosine of hashed n-grams, word
-    for word, the first of equals. Without demonstrations it fills the response schema from the message alone (see
-    `zero_shot`), and without a schema it repeats the message's beginning. It reads no instruction, and temperature,
-    seed, stop and token limits change nothing. Usage follows `dspex_ray.lm.tokens`; the cost is 0.0.
+    for word, the first of equals; what the response schema requires and that text lacks is filled in. Without
+    demonstrations it fills the whole schema from the message alone (see `zero_shot`), and without a schema it repeats
+    the message's beginning. It reads no instruction, and temperature, seed, stop and token limits change nothing.
+    Usage follows `dspex_ray.lm.tokens`; the cost is 0.0.
     """
 
     def __init__(self, *, timer: Callable[[], float] = time.perf_counter) -> None:
@@ -58,7 +59,8 @@ class EmbeddedNearest:
         demonstrations, query = split_demonstrations(messages)
         if demonstrations:
             nearest = self._ngrams.nearest([asked for asked, _ in demonstrations], query)
-            return demonstrations[nearest][1]
+            answered = demonstrations[nearest][1]
+            return answered if schema is None else completed(answered, schema, query, self._ngrams)
         return shortened(query) if schema is None else zero_shot(schema, query, self._ngrams)
 
 

@@ -26,6 +26,21 @@ def zero_shot(schema: Mapping[str, Any], message: str, ngrams: HashedNgrams) -> 
     return json.dumps(filled if isinstance(filled, dict) else {}, ensure_ascii=False)
 
 
+def completed(text: str, schema: Mapping[str, Any], message: str, ngrams: HashedNgrams) -> str:
+    """Return a JSON object text with the properties the schema requires and it lacks; any other text as it is."""
+    try:
+        known = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    required = schema.get("required", ())
+    missing = [name for name in required if name not in known] if isinstance(known, dict) else []
+    if not missing:
+        return text
+    properties = {name: schema["properties"][name] for name in missing if name in schema.get("properties", {})}
+    filled = json.loads(zero_shot({**schema, "properties": properties}, message, ngrams))
+    return json.dumps({**filled, **known}, ensure_ascii=False)
+
+
 def shortened(text: str, most: int = _TEXT_LENGTH) -> str:
     """Return the text in one line of at most `most` characters, those that UTF-8 cannot hold replaced."""
     return " ".join(text.split())[:most].encode("utf-8", "replace").decode("utf-8")

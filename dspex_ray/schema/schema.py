@@ -50,10 +50,15 @@ class SchemaMeta(ModelMetaclass):
         return made
 
 
+_OWN_NAMES = frozenset(["parse", *(name for name in dir(BaseModel) if name.startswith("model_"))])
+
+
 def _check_body(name: str, namespace: dict[str, Any]) -> None:
     annotations = namespace.get("__annotations__", {})
-    if "parse" in annotations:
-        raise ProgramError(f"Schema {name}: a field cannot be called 'parse', a method of every schema; rename it.")
+    if taken := _OWN_NAMES.intersection(annotations):
+        raise ProgramError(
+            f"Schema {name}: a field cannot be called {min(taken)!r}, a method of every schema; rename it."
+        )
     for key, value in namespace.items():
         if isinstance(value, FieldInfo):
             if key not in annotations:
