@@ -36,6 +36,7 @@ from dspex_ray.cli.run import run
 from dspex_ray.cli.status import status
 from dspex_ray.cli.sweeps import COMMANDS as SWEEPS_COMMANDS
 from dspex_ray.cli.sweeps import sweeps
+from dspex_ray.cli.trace import trace
 from dspex_ray.cli.versions import versions
 from dspex_ray.errors import DspexError, InputError, InterruptedRunError, UsageError
 
@@ -54,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _COMMANDS = {
-    each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, cost, doctor)
+    each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, cost, trace, doctor)
 }
 for each in _COMMANDS.values():
     app.command()(each)

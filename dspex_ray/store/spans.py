@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dspex_agents.database import Database, Migration
+from dspex_ray.store.tables import calls
 
 _metadata = sa.MetaData()
 spans = sa.Table(
@@ -107,6 +108,22 @@ class SpanStore:
         """Return how many spans these traces have."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).where(spans.c.trace_id.in_(traces))) or 0
+
+
+def calls_of(database: Database, name: str, limit: int) -> list[dict[str, Any]]:
+    """Return the model calls of a run or request in the order they began, at most `limit`."""
+    is_named = sa.or_(calls.c.run_id == name, calls.c.request_id == name)
+    query = sa.select(calls).where(is_named).order_by(calls.c.at, calls.c.id).limit(limit)
+    with database.read() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def named_in_calls(database: Database, limit: int) -> list[str]:
+    """Return the runs, and the requests of none, that called models last, the last one first."""
+    name = sa.func.coalesce(calls.c.run_id, calls.c.request_id)
+    query = sa.select(name).where(name.is_not(None)).group_by(name).order_by(sa.func.max(calls.c.at).desc())
+    with database.read() as connection:
+        return list(connection.scalars(query.limit(limit)))
 
 
 def _record(row: Mapping[Any, Any]) -> SpanRecord:
