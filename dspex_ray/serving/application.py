@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, NoReturn, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,9 +19,11 @@ from starlette.types import Receive, Scope, Send
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_ray.call_buffer import Row
 from dspex_ray.serving import problem
-from dspex_ray.serving.base import Bill, ProgramService, ServingLimits
+from dspex_ray.serving.base import Bill, ProgramService, ServingLimits, StreamingService
+from dspex_ray.serving.event_stream import Event, EventStream
 from dspex_ray.serving.openapi import openapi_document
 from dspex_ray.serving.problem import Problem
+from dspex_ray.serving.request_body import read_fields
 from dspex_ray.serving.request_id import HEADER as REQUEST_ID
 from dspex_ray.serving.request_id import is_sane_request_id
 from dspex_ray.tracing import span, within_trace
@@ -53,10 +55,6 @@ class Ledger(Protocol):
         ...
 
 
-class BodyTooLargeError(Exception):
-    """More bytes than the limit; caught inside the application."""
-
-
 def build_application(
     service: ProgramService,
     *,
@@ -69,7 +67,8 @@ def build_application(
 ) -> Starlette:
     """Return the ASGI application of one program.
 
-    `name` and `version` label every answer. `POST /` takes the input and gives the output; `GET /healthz` and
+    `name` and `version` label every answer. `POST /` takes the input and gives the output, `POST
+    /stream` gives it piece by piece as server-sent events if the service is a StreamingService; `GET /healthz` and
     `GET /openapi.json` describe the endpoint. It may be mounted at any `root_path`. With `echo_request_id=False` the
     `x-request-id` header is left to the server in front (Ray Serve adds it to every response).
     """
@@ -97,6 +96,7 @@ def build_application(
     application = _RootPathStarlette(
         routes=[
             Route("/", endpoint.answer, methods=["POST"]),
+            Route("/stream", endpoint.stream, methods=["POST"]),
             Route("/healthz", endpoint.health, methods=["GET"]),
             Route("/openapi.json", endpoint.openapi, methods=["GET"]),
         ],
@@ -145,7 +145,7 @@ class _ProgramEndpoint:
     async def _answered(self, request: Request, request_id: str) -> Response:
         bill = Bill(request_id, self._version)
         try:
-            fields = await self._fields(request)
+            fields = await read_fields(request, self._limits.max_body_bytes)
             if isinstance(fields, Problem):
                 return self._problem(fields, request_id, bill)
             async with asyncio.timeout(self._limits.request_timeout_s):
@@ -157,6 +157,41 @@ class _ProgramEndpoint:
             if self._ledger is not None and bill.rows:
                 self._ledger.put(bill.rows)
         return Response(body, media_type="application/json", headers=self._headers(request_id, bill))
+
+    async def stream(self, request: Request) -> Response:
+        """Answer one input with events `piece`, and `output` or `error` at the end."""
+        request_id = self._request_id(request)
+        if not isinstance(self._service, StreamingService):
+            return self._problem(problem.of_status(404, "This endpoint does not stream.", {}), request_id, None)
+        try:
+            fields = await read_fields(request, self._limits.max_body_bytes)
+        except Exception as error:  # noqa: BLE001 - the HTTP boundary, as in `answer`
+            return self._problem(self._problem_of(error, request_id), request_id, None)
+        if isinstance(fields, Problem):
+            return self._problem(fields, request_id, None)
+        return EventStream(
+            self._events(self._service, fields, request_id, request.headers.get(TRACEPARENT)),
+            request_id=request_id,
+            headers=self._headers(request_id, None),
+            problem_of=lambda error: self._problem_of(error, request_id),
+            refused=lambda found: self._problem(found, request_id, None),
+            timeout_s=self._limits.request_timeout_s,
+            heartbeat_s=self._limits.heartbeat_s,
+        )
+
+    async def _events(
+        self, service: StreamingService, fields: Mapping[str, Any], request_id: str, trace: str | None
+    ) -> AsyncGenerator[Event, None]:
+        bill = Bill(request_id, self._version)
+        told = {"request_id": request_id, "http.request.method": "POST"}
+        try:
+            with within_trace(trace), span("request", f"POST /{self._name}/stream", **told):
+                async with aclosing(service.stream(fields, bill)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            if self._ledger is not None and bill.rows:
+                self._ledger.put(bill.rows)
 
     async def health(self, request: Request) -> Response:
         """Say that this endpoint answers, with its version and the state of its ledger."""
@@ -180,27 +215,14 @@ class _ProgramEndpoint:
         detail = f"{request.method} {request.url.path.rstrip('/') or '/'}: {error.detail}."
         return self._problem(problem.of_status(error.status_code, detail, allow), self._request_id(request), None)
 
-    async def _fields(self, request: Request) -> dict[str, Any] | Problem:
-        """Return the body as a JSON object, or the problem with it."""
-        content_type = request.headers.get("content-type", "")
-        if not _is_json(content_type):
-            return problem.not_json(content_type)
-        try:
-            body = await _bounded_body(request, self._limits.max_body_bytes)
-            fields = _DECODER.decode(body.decode())
-        except BodyTooLargeError:
-            return problem.too_large(self._limits.max_body_bytes)
-        except (ValueError, RecursionError) as error:
-            return problem.malformed(_reason(error))
-        if not isinstance(fields, dict):
-            return problem.invalid_input((("", f"must be a JSON object, not {_json_kind(fields)}"),))
-        return fields
-
     def _failure(self, error: Exception, request_id: str, bill: Bill) -> Response:
+        return self._problem(self._problem_of(error, request_id), request_id, bill)
+
+    def _problem_of(self, error: Exception, request_id: str) -> Problem:
         found = problem.of_error(error)
         if found.status >= 500:  # noqa: PLR2004 - the server's own failures
             _log.warning("request %s failed with %d", request_id, found.status, exc_info=error)
-        return self._problem(found, request_id, bill)
+        return found
 
     def _problem(self, found: Problem, request_id: str, bill: Bill | None) -> Response:
         headers = {**found.all_headers(), **self._headers(request_id, bill)}
@@ -220,54 +242,8 @@ class _ProgramEndpoint:
         return headers
 
 
-async def _bounded_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the body, giving up as soon as it is known to be above the limit."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes:
-        raise BodyTooLargeError
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise BodyTooLargeError
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON value"
-    raise ValueError(msg)
-
-
-# Made once: `json.loads` and `json.dumps` make new ones for each call with options.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+# Made once: `json.dumps` makes a new one for each call with options.
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-
-
-def _reason(error: ValueError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "The body is nested too deeply."
-    if isinstance(error, UnicodeDecodeError):
-        return f"The body is not UTF-8: byte {error.start} cannot be decoded."
-    return f"{error}."
-
-
-_KINDS: tuple[tuple[type, str], ...] = (
-    (bool, "true or false"),
-    (str, "a string"),
-    (list, "an array"),
-    (int, "a number"),
-    (float, "a number"),
-)
-
-
-def _json_kind(value: Any) -> str:
-    return next((kind for python_type, kind in _KINDS if isinstance(value, python_type)), "null")
 
 
 def _plain_decimal(value: float) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dspex_ray.call_buffer import Row
 
@@ -54,6 +54,17 @@ class ProgramService(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingService(ProgramService, Protocol):
+    """A service that can also answer piece by piece."""
+
+    def stream(
+        self, fields: Mapping[str, Any], bill: Bill
+    ) -> AsyncGenerator[tuple[Literal["piece", "output"], Mapping[str, Any]], None]:
+        """Give the pieces as JSON, and last the output; all else as `answer`. Closed when the client goes away."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingLimits:
     """Bounds of one endpoint.
@@ -61,7 +72,8 @@ class ServingLimits:
     `request_timeout_s` bounds one request inside a replica; `start_timeout_s` the wait for the first answer of a new
     deployment; `drain_timeout_s` how long a replaced replica may finish what it is working on. `max_ongoing_requests`
     is worked on at once by a replica, up to `max_queued_requests` more wait there, and above that the answer is 503.
-    `target_ongoing_requests` a replica is what autoscaling aims at.
+    `target_ongoing_requests` a replica is what autoscaling aims at. A streamed answer carries a comment at least every
+    `heartbeat_s`, so that nothing on the way takes it for dead.
     """
 
     max_body_bytes: int = 1024 * 1024
@@ -71,3 +83,4 @@ class ServingLimits:
     max_queued_requests: int = 1024
     start_timeout_s: float = 60.0
     drain_timeout_s: float = 10.0
+    heartbeat_s: float = 15.0

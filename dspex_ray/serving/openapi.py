@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dspex_ray.schema.json_tree import components
-from dspex_ray.serving.base import ProgramService
+from dspex_ray.serving.base import ProgramService, StreamingService
+from dspex_ray.serving.event_stream import MEDIA_TYPE as EVENTS
 from dspex_ray.serving.problem import MEDIA_TYPE
 
 _COMPONENTS = "#/components/schemas/"
@@ -15,11 +16,13 @@ def openapi_document(service: ProgramService, name: str, version: str, prefix: s
     """Return the document; `prefix` is the path the endpoint is mounted at, `/route` or the empty string."""
     schemas = {**components("Input", service.input_schema()), **components("Output", service.output_schema())}
     schemas["Problem"] = _PROBLEM
+    streams = {f"{prefix}/stream": {"post": _stream_operation(service, name)}}
     return {
         "openapi": "3.1.0",
         "info": {"title": name, "version": version, "description": service.description},
         "paths": {
             prefix or "/": {"post": _answer_operation(service, name)},
+            **(streams if isinstance(service, StreamingService) else {}),
             f"{prefix}/healthz": {"get": _HEALTH},
         },
         "components": {"schemas": schemas},
@@ -42,6 +45,19 @@ def _answer_operation(service: ProgramService, name: str) -> dict[str, Any]:
             **problems,
         },
     }
+
+
+def _stream_operation(service: ProgramService, name: str) -> dict[str, Any]:
+    whole = _answer_operation(service, name)
+    described = {**_STREAM, "headers": {key: _HEADERS[key] for key in ("x-request-id", "x-dspex-version")}}
+    return {**whole, "operationId": f"{name}_stream", "responses": {**whole["responses"], "200": described}}
+
+
+_STREAM = {
+    "description": "Server-sent events: `piece` with place, call, delta, partial and complete as the answer grows, "
+    "then `output` with the output, or `error` with a problem.",
+    "content": {EVENTS: {"schema": {"type": "string"}}},
+}
 
 
 def _problem(text: str) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, Literal
 
 from dspex_ray.calls import CallRecord, recording, tagged
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.serving.base import Bill
+from dspex_ray.streaming.front import astream
 
 
 class ProgramServiceFor:
@@ -32,14 +34,22 @@ class ProgramServiceFor:
 
     async def answer(self, fields: Mapping[str, Any], bill: Bill) -> dict[str, Any]:
         """Answer one input. Raises what `Program.acall` raises; the calls made until then are billed."""
-        with tagged(request_id=bill.request_id, version=bill.version), recording() as log:
-            try:
-                output = await self._program.acall(fields)
-            finally:
-                bill.rows.extend(record.as_row() for record in log.records)
-                bill.cost_usd = _cost(log.records)
+        with _billed(bill):
+            output = await self._program.acall(fields)
         answer: dict[str, Any] = output.model_dump(mode="json")
         return answer
+
+    async def stream(
+        self, fields: Mapping[str, Any], bill: Bill
+    ) -> AsyncGenerator[tuple[Literal["piece", "output"], Mapping[str, Any]], None]:
+        """Answer one input piece by piece; likewise. To be iterated and closed in one task."""
+        with _billed(bill):
+            async with aclosing(astream(self._program, fields)) as pieces:
+                async for piece in pieces:
+                    if piece.output is None:
+                        yield "piece", piece.as_json()
+                    else:
+                        yield "output", piece.output.model_dump(mode="json")
 
     async def aclose(self) -> None:
         """Close the connections of the program's model."""
@@ -52,6 +62,16 @@ def pack_program(program: Program) -> Parcel:
     Raises ProgramError when it holds something that cannot travel.
     """
     return Parcel.of(program.with_defaults())
+
+
+@contextmanager
+def _billed(bill: Bill) -> Iterator[None]:
+    with tagged(request_id=bill.request_id, version=bill.version), recording() as log:
+        try:
+            yield
+        finally:
+            bill.rows.extend(record.as_row() for record in log.records)
+            bill.cost_usd = _cost(log.records)
 
 
 def _cost(records: Sequence[CallRecord]) -> float | None:

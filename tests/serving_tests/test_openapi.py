@@ -62,7 +62,7 @@ def test_the_document_names_program_version_and_paths() -> None:
     assert found["info"]["title"] == "ship"
     assert found["info"]["version"] == "v3"
     assert found["paths"]["/ship"]["post"]["summary"] == "Ship a parcel."
-    assert set(found["paths"]) == {"/ship", "/ship/healthz"}
+    assert set(found["paths"]) == {"/ship", "/ship/stream", "/ship/healthz"}
 
 
 def test_every_reference_points_at_a_component_that_is_there() -> None:
