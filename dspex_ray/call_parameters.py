@@ -67,7 +67,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), ("a number", _number)),
     "max_tokens": ("a whole number from 1 on", lambda value: _whole(value) and value > 0),
     "seed": ("a whole number", _whole),
-    "stop": ("a text or a list of texts", _stop),
+    "stop": ("a text or a list of texts, none of them empty", _stop),
     "reasoning_effort": ("a word", lambda value: isinstance(value, str) and bool(value)),
     "timeout_s": ("a number of seconds above 0", lambda value: _number(value) and value > 0),
 }

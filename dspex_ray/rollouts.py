@@ -32,7 +32,7 @@ def rollout(number: int) -> Iterator[None]:
 
 def joined_rollout(number: int) -> int:
     """Return the id of sample `number` within the present rollout; 0 outside of any."""
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    if type(number) is not int or number < 0:
         raise UsageError(f"A rollout is a whole number from 0 on, got {shown(number)}.")
     outer = _rollout.get()
     if not number:

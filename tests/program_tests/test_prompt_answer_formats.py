@@ -147,7 +147,7 @@ def test_asking_again_asks_in_the_same_form(scripted: Any) -> None:
 
 def test_an_unknown_form_is_refused_with_the_known_ones(scripted: Any) -> None:
     class Odd(Sum):
-        answer_format = "xml"  # type: ignore[assignment]  # pyright: ignore - it is wrong on purpose
+        answer_format = "xml"
 
     with pytest.raises(ProgramError, match="answer_format is one of 'json', 'text', got 'xml'"):
         Odd().with_lm(scripted("x")).run(question="q")
