@@ -28,6 +28,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dspex_ray.lm.base import LMReply
 
 
 class DspexError(Exception):
@@ -93,7 +98,10 @@ class OutputError(DspexError):
 
 
 class LMError(DspexError):
-    """A model call that failed. `retryable` says whether the same call may succeed later."""
+    """A model call that failed. `retryable` says whether the same call may succeed later.
+
+    `billed` is the reply of a call that failed all the same: its tokens are paid for.
+    """
 
     retryable = False
 
@@ -105,25 +113,16 @@ class LMError(DspexError):
         retry_after_s: float | None = None,
         raw: str = "",
         attempts: int = 1,
+        billed: LMReply | None = None,
     ) -> None:
         super().__init__(message)
-        self.message, self.status, self.retry_after_s, self.raw, self.attempts = (
-            message,
-            status,
-            retry_after_s,
-            raw,
-            attempts,
-        )
+        self.message, self.status, self.retry_after_s, self.raw = message, status, retry_after_s, raw
+        self.attempts, self.billed = attempts, billed
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with every attribute; keyword-only arguments would be lost otherwise."""
-        return _rebuild_lm_error, (type(self), self.message, self.status, self.retry_after_s, self.raw, self.attempts)
-
-
-def _rebuild_lm_error(
-    kind: type[LMError], message: str, status: int | None, retry_after_s: float | None, raw: str, attempts: int
-) -> LMError:
-    return kind(message, status=status, retry_after_s=retry_after_s, raw=raw, attempts=attempts)
+        kept = {name: getattr(self, name) for name in ("status", "retry_after_s", "raw", "attempts", "billed")}
+        return partial(type(self), self.message, **kept), ()
 
 
 class LMAuthError(LMError):

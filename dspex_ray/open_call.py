@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from dspex_agents.clock import SystemClock
@@ -41,12 +42,13 @@ class OpenCall:
         self._keep(self._record(reply, "cached" if reply.cached else "ok"))
 
     def failed(self, error: BaseException) -> None:
-        """Keep the failure."""
-        attempts = error.attempts if isinstance(error, LMError) else 1
+        """Keep the failure, with its tokens where they are known."""
+        attempts, billed = (error.attempts, error.billed) if isinstance(error, LMError) else (1, None)
         told = "closed before its end" if isinstance(error, GeneratorExit) else str(error)
         latency_s = self._clock.monotonic() - self._started
-        failed = LMReply(text="", model=self._model, latency_s=latency_s, attempts=attempts)
-        reserved = self._reserved if _may_be_billed(error) else None
+        reply = billed or LMReply(text="", model=self._model)
+        failed = dataclasses.replace(reply, latency_s=latency_s, attempts=attempts)
+        reserved = self._reserved if billed is None and _may_be_billed(error) else None
         self._keep(self._record(failed, "error", f"{type(error).__name__}: {told}", reserved))
 
     def ended(self, reply: LMReply | None, error: BaseException | None) -> None:

@@ -29,7 +29,7 @@ from dspex_ray.lm.prices import context_window_of, price_of
 from dspex_ray.lm.provider_traits import Traits, marked
 from dspex_ray.lm.rate_headers import rate_news
 from dspex_ray.lm.retry import Retry, Timing, timed_out
-from dspex_ray.lm.wire import error_answer, refuse_filtered, usage_of
+from dspex_ray.lm.wire import error_answer, unless_filtered, usage_of
 
 _LOG = logging.getLogger(__name__)
 _BROKEN_JSON = frozenset({"JSONDecodeError", "APIResponseValidationError", "JSONSchemaValidationError"})
@@ -228,11 +228,10 @@ class LiteLLMLM:
         request_id: str | None,
         cost_usd: float | None = None,
     ) -> LMReply:
-        refuse_filtered(finish_reason, text, self._what)
         price = price_of(self._model)
         if cost_usd is None and price and usage:
             cost_usd = price.cost_usd(usage)
-        return LMReply(
+        reply = LMReply(
             text=text,
             model=self._model,
             usage=usage or Usage(),
@@ -242,6 +241,7 @@ class LiteLLMLM:
             finish_reason=finish_reason or "stop",
             request_id=request_id,
         )
+        return unless_filtered(reply, self._what)
 
     def _ours(self, error: Exception) -> LMError | ConfigurationError:
         """Return our error for whatever litellm raised: by what caused it first, since its own classes blur that."""

@@ -30,7 +30,7 @@ from dspex_ray.lm.wire import (
     bad_reply,
     error_answer,
     read_completion,
-    refuse_filtered,
+    unless_filtered,
 )
 
 _T = TypeVar("_T")
@@ -116,7 +116,7 @@ class OpenAICompatibleLM:
             leave.usage = answer.usage
             return self._reply(answer, response, started, number)
 
-        return await self._tried(request, started, answered, stream=False)
+        return unless_filtered(await self._tried(request, started, answered, stream=False), self._what)
 
     async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
         """Answer piece by piece. Retries end with the first byte: a stream cut later is an LMConnectionError."""
@@ -137,7 +137,7 @@ class OpenAICompatibleLM:
                         if piece := add_event(answer, data, self._what):
                             yield LMChunk(delta=piece)
             leave.usage = answer.usage
-            reply = self._streamed(answer, response, started, attempts)
+            reply = unless_filtered(self._streamed(answer, response, started, attempts), self._what)
         except BaseException as error:
             leave.leave(error)
             raise
@@ -250,11 +250,9 @@ class OpenAICompatibleLM:
         return True
 
     def _reply(self, answer: WireReply, response: aiohttp.ClientResponse, started: float, attempts: int) -> LMReply:
-        """Return the reply. Raises LMContentFilterError when the provider's filter left nothing of it."""
-        usage, text = answer.usage, answer.text
-        refuse_filtered(answer.finish_reason, text, self._what)
+        usage = answer.usage
         return LMReply(
-            text=text,
+            text=answer.text,
             model=self._model,
             usage=usage or Usage(),
             cost_usd=self._price.cost_usd(usage) if self._price and usage else None,

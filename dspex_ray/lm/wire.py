@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from dspex_ray.errors import LMBadReplyError, LMContentFilterError, LMError
-from dspex_ray.lm.base import Usage
+from dspex_ray.lm.base import LMReply, Usage
 from dspex_ray.lm.classification import KEPT, classify, complaint_of
 from dspex_ray.lm.rate_headers import retry_after_s
 
@@ -105,10 +105,16 @@ def error_answer(status: int, raw: bytes, headers: Mapping[str, str], what: str)
     )
 
 
-def refuse_filtered(finish_reason: str | None, text: str, what: str) -> None:
-    """Raise LMContentFilterError for a reply of which the provider's filter left nothing."""
-    if finish_reason == _FILTERED and not text:
-        raise LMContentFilterError(f"{what} withheld the whole reply: its content filter refuses it.", raw=_FILTERED)
+def unless_filtered(reply: LMReply, what: str) -> LMReply:
+    """Return the reply. Raises LMContentFilterError, with the bill, when the provider's filter left nothing of it."""
+    if reply.finish_reason == _FILTERED and not reply.text:
+        raise LMContentFilterError(
+            f"{what} withheld the whole reply: its content filter refuses it.",
+            raw=_FILTERED,
+            attempts=reply.attempts,
+            billed=reply,
+        )
+    return reply
 
 
 def bad_reply(sentence: str, raw: bytes) -> LMBadReplyError:

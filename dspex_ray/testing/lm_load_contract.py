@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from dspex_ray.errors import LMBadReplyError, LMContentFilterError, LMError, LMTimeoutError
+from dspex_ray.errors import LMBadReplyError, LMContentFilterError, LMError, LMRateLimitError, LMTimeoutError
 from dspex_ray.lm.base import LM, LMReply, LMRequest
 from dspex_ray.testing.lm_contract import CountedSleep, LMContract, ask
 from dspex_ray.testing.model_faults import Faults, Weather
@@ -97,6 +97,24 @@ class LMLoadContract(LMContract):
             assert server.counters()["requests"] == 1
         assert not caught.value.retryable
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_reply_of_which_the_filter_left_nothing_is_an_error_that_carries_its_bill(self, stream: bool) -> None:  # noqa: FBT001 - pytest passes it
+        with ModelServer(weather=Weather(script=["withheld"])) as server:
+            with pytest.raises(LMContentFilterError, match="withheld the whole reply") as caught:
+                (self.chunks if stream else self.complete)(self.make_lm(server), ask("hello"))
+            counted = server.counters()
+        assert caught.value.billed is not None
+        assert caught.value.billed.usage.total_tokens == counted["prompt_tokens"] > 0
+        assert caught.value.attempts == counted["requests"] == 1
+
+    def test_json_that_is_no_completion_is_a_bad_reply(self) -> None:
+        with (
+            ModelServer(weather=Weather(faults=Faults(rate_no_choices=1))) as server,
+            pytest.raises(LMBadReplyError) as caught,
+        ):
+            self.complete(self.make_lm(server, timing=CountedSleep().timing()), ask("hello"))
+        assert caught.value.raw
+
     def test_in_a_429_storm_every_call_is_answered_and_each_token_counted_once(self) -> None:
         async def storm(client: LM) -> list[LMReply]:
             return await asyncio.gather(*(client.complete(ask(f"question {number}")) for number in range(100)))
@@ -110,6 +128,35 @@ class LMLoadContract(LMContract):
         assert sum(reply.attempts for reply in replies) == counted["requests"] == 100 + counted["by_status"]["429"]
         assert sum(reply.usage.prompt_tokens for reply in replies) == counted["prompt_tokens"]
         assert sum(reply.usage.completion_tokens for reply in replies) == counted["completion_tokens"]
+
+    def test_a_storm_without_a_time_to_wait_loses_no_call_and_counts_each_attempt(self) -> None:
+        async def storm(client: LM) -> list[LMReply | BaseException]:
+            calls = (client.complete(ask(f"question {number}")) for number in range(100))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        weather = Weather(seed=3, faults=Faults(rate_429=0.3, retry_after_s=None))
+        with ModelServer(weather=weather) as server:
+            ended = self.run(self.make_lm(server, timing=CountedSleep().timing()), storm)
+            counted = server.counters()
+        assert all(isinstance(end, LMReply | LMRateLimitError) for end in ended)
+        assert sum(end.attempts for end in ended if isinstance(end, LMReply | LMError)) == counted["requests"]
+        assert sum(isinstance(end, LMReply) for end in ended) == counted["answered"] > 90
+
+    def test_calls_that_wait_behind_those_that_hang_end_at_their_timeout_too(self) -> None:
+        async def all_hang(client: LM) -> list[BaseException | LMReply]:
+            await client.complete(ask("warm up: the first call may import a library"))
+            calls = (client.complete(ask(f"{number}", timeout_s=1.0)) for number in range(self.calls_at_once))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        weather = Weather(script=["ok"], faults=Faults(rate_hang=1.0))
+        with ModelServer(weather=weather) as server:
+            started = time.monotonic()
+            ended = self.run(self.make_lm(server), all_hang)
+            took_s = time.monotonic() - started
+            counted = server.counters()
+        assert {type(end) for end in ended} == {LMTimeoutError}
+        assert took_s < 10.0
+        assert counted["max_in_flight"] <= 512
 
     def test_in_all_weathers_the_tokens_of_the_replies_are_those_of_the_server(self) -> None:
         faults = Faults(

@@ -95,19 +95,19 @@ def request_id_header(number: int) -> dict[str, str]:
     return {"x-request-id": f"req-{number}"}
 
 
-def completion(number: int, body: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Return a whole reply in OpenAI's format."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", "logprobs": None}
+def completion(number: int, body: Mapping[str, Any], text: str, ended: str = "stop") -> dict[str, Any]:
+    """Return a whole reply in OpenAI's format; `ended` is its `finish_reason`."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": ended, "logprobs": None}
     return _head(number, body, "chat.completion") | {"choices": [choice], "usage": usage(body, text)}
 
 
-def events(number: int, body: Mapping[str, Any], text: str) -> Iterator[dict[str, Any]]:
+def events(number: int, body: Mapping[str, Any], text: str, ended: str = "stop") -> Iterator[dict[str, Any]]:
     """Yield a streamed reply's events: role, pieces, the reason it ended, and usage when it was asked for."""
     head = _head(number, body, "chat.completion.chunk")
     yield head | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
     for piece in re.findall(r"\s*\S+|\s+", text):
         yield head | {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}
-    yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": ended}]}
     if (body.get("stream_options") or {}).get("include_usage"):
         yield head | {"choices": [], "usage": usage(body, text)}
 

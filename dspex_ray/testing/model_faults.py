@@ -10,7 +10,9 @@ from typing import Literal, cast, get_args
 
 from dspex_ray.errors import ConfigurationError
 
-Fault = Literal["ok", "429", "500", "hang", "cut", "malformed", "slow", "wrong_usage", "filtered"]
+Fault = Literal[
+    "ok", "429", "500", "hang", "cut", "malformed", "no_choices", "slow", "wrong_usage", "filtered", "withheld"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +20,10 @@ class Faults:
     """Shares of requests, each 0 to 1 and together at most 1, that meet a fault.
 
     `hang` gives no answer until the client leaves, `cut` breaks the connection in the middle of the answer, `malformed`
-    answers 200 with text that is no JSON, `slow` sends its answer in pieces over `slow_s` seconds, `wrong_usage` counts
-    nonsense, `filtered` answers 400 `content_filter`. `retry_after_s` goes with each 429.
+    answers 200 with text that is no JSON, `no_choices` with JSON that is no completion (but for a stream), `slow` sends
+    its answer in pieces over `slow_s` seconds, `wrong_usage` counts nonsense, `filtered` answers 400 `content_filter`,
+    `withheld` answers without any text and counts the tokens of the prompt. `retry_after_s` goes with each 429; None
+    sends none.
     """
 
     rate_429: float = 0.0
@@ -27,10 +31,12 @@ class Faults:
     rate_hang: float = 0.0
     rate_cut: float = 0.0
     rate_malformed: float = 0.0
+    rate_no_choices: float = 0.0
     rate_slow: float = 0.0
     rate_wrong_usage: float = 0.0
     rate_filtered: float = 0.0
-    retry_after_s: float = 1.0
+    rate_withheld: float = 0.0
+    retry_after_s: float | None = 1.0
     slow_s: float = 0.5
 
     def __post_init__(self) -> None:

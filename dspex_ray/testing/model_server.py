@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from aiohttp import web
 
@@ -171,12 +171,13 @@ class ModelServer:
             await asyncio.sleep(latency_s)
         if fault == "429":
             refused = RefusedRequestError("Rate limit reached.", status=429, code="rate_limit_exceeded")
-            return self._error(refused, {"Retry-After": f"{self._weather.faults.retry_after_s:g}"})
+            wait_s = self._weather.faults.retry_after_s
+            return self._error(refused, None if wait_s is None else {"Retry-After": f"{wait_s:g}"})
         if fault == "500":
             raise RefusedRequestError("The server had an error.", status=500, code="server_error")
         if fault == "filtered":
             raise RefusedRequestError("The prompt was filtered.", code="content_filter")
-        text = self._text(body)
+        text = "" if fault == "withheld" else self._text(body)
         send = self._send_stream if body.get("stream") else self._send_whole
         return await send(request, number, body, text, fault)
 
@@ -204,8 +205,11 @@ class ModelServer:
     async def _send_whole(
         self, request: web.Request, number: int, body: Mapping[str, Any], text: str, fault: Fault
     ) -> web.StreamResponse:
-        answer = completion(number, body, text)
+        answer = completion(number, body, text, _ended(fault))
         usage = answer["usage"]
+        if fault == "no_choices":
+            self._counts.status(200)
+            return web.json_response({**answer, "choices": []})
         if fault == "wrong_usage":
             answer["usage"] = WRONG_USAGE
         payload = json.dumps(answer).encode()
@@ -240,7 +244,7 @@ class ModelServer:
             headers={"Content-Type": "text/event-stream", **request_id_header(number), **self._headers}
         )
         await response.prepare(request)
-        for position, event in enumerate(events(number, body, text)):
+        for position, event in enumerate(events(number, body, text, _ended(fault))):
             if position == 2 and fault == "cut":  # noqa: PLR2004 - after the role and the first piece
                 return self._break(request, response)
             if fault == "wrong_usage" and "usage" in event:
@@ -282,6 +286,11 @@ class ModelServer:
         return self._api_key is None or hmac.compare_digest(given, f"Bearer {self._api_key}".encode())
 
 
+def _ended(fault: Fault) -> str:
+    """Return why an answer ended, in OpenAI's words."""
+    return "content_filter" if fault == "withheld" else "stop"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Prints one line of JSON with `url` and `pid` once the port listens."""
     options = _parser().parse_args(arguments)
@@ -312,8 +321,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency-s", type=float, default=0.0, help="fixed, or the median when --sigma is given")
     parser.add_argument("--sigma", type=float, default=0.0, help="log-normal latency with this sigma")
     parser.add_argument("--retry-after-s", type=float, default=1.0)
-    for name in ("429", "500", "hang", "cut", "malformed", "slow"):
-        parser.add_argument(f"--rate-{name}", type=float, default=0.0)
+    for name in sorted(set(get_args(Fault)) - {"ok"}):
+        parser.add_argument(f"--rate-{name.replace('_', '-')}", type=float, default=0.0)
     return parser
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from dspex_ray.errors import LMContextWindowError
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.litellm_client import LiteLLMLM
 from dspex_ray.lm.prices import price_of
@@ -19,6 +20,8 @@ from dspex_ray.testing.model_server import ModelServer
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_.*' attribute:DeprecationWarning"),
+    # nor what it leaves behind when a call is given up before litellm has begun it
+    pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion.acompletion' was never awaited:RuntimeWarning"),
 ]
 
 
@@ -35,6 +38,15 @@ class TestLiteLLM(LMLoadContract):
             streamed = self.chunks(lm, ask("six times seven"))[-1].reply
         assert streamed is not None
         assert whole.cost_usd == price.cost_usd(whole.usage) == streamed.cost_usd
+
+    def test_a_prompt_that_cannot_fit_is_told_by_how_much_and_never_sent(self) -> None:
+        with ModelServer() as server:
+            lm = LiteLLMLM("openai/gpt-4o-mini", base_url=server.base_url, api_key=KEY)
+            for call in (self.complete, self.chunks):
+                with pytest.raises(LMContextWindowError, match="takes 128,000: about 172,000 too many") as caught:
+                    call(lm, ask("word " * 300_000))
+                assert (caught.value.attempts, caught.value.retryable) == (0, False)
+            assert server.counters()["requests"] == 0
 
 
 def test_making_a_client_does_not_import_litellm() -> None:

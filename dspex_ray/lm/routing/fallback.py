@@ -20,7 +20,7 @@ from dspex_ray.errors import (
     LMTimeoutError,
 )
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
-from dspex_ray.lm.routing.members import Member, SeveralModels, final_error, with_attempts
+from dspex_ray.lm.routing.members import Member, SeveralModels, final_error, with_failed
 
 FALLS_OVER: Final[tuple[type[LMError], ...]] = (
     LMAuthError,
@@ -38,10 +38,11 @@ FALLS_OVER: Final[tuple[type[LMError], ...]] = (
 class FallbackLM(SeveralModels):
     """Asks the first model; after an error of `falls_over` the second, and so on.
 
-    The reply names the model that answered, and costs what that one costs; `attempts` counts the requests to all. Each
-    model but the last may take its part of what is left of the timeout (a half before one other), so that one that
-    hangs leaves time for the next. A model that failed five times in a row is passed over for half a minute
-    (`breaker`); when all are, the first is asked all the same. A stream falls over until its first piece.
+    The reply names the model that answered; its tokens and cost are that one's, and those of replies that a filter left
+    nothing of (failures that are billed); `attempts` counts the requests to all. Each model but the last may take its
+    part of what is left of the timeout (a half before one other), so that one that hangs leaves time for the next. A
+    model that failed five times in a row is passed over for half a minute (`breaker`); when all are, the first is asked
+    all the same. A stream falls over until its first piece.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class FallbackLM(SeveralModels):
                 if self._clock.monotonic() >= deadline:
                     break
                 continue
-            return with_attempts(reply, sum(error.attempts for _, error in failed))
+            return with_failed(reply, failed)
         raise final_error(failed) from failed[-1][1]
 
     async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
@@ -79,8 +80,7 @@ class FallbackLM(SeveralModels):
             try:
                 async for chunk in member.stream(self._in_time(request, deadline, others), permit):
                     begun = True
-                    before = sum(error.attempts for _, error in failed)
-                    yield chunk if chunk.reply is None else LMChunk(reply=with_attempts(chunk.reply, before))
+                    yield chunk if chunk.reply is None else LMChunk(reply=with_failed(chunk.reply, failed))
             except self._falls_over as error:
                 failed.append((member.lm.model, error))
                 if begun or self._clock.monotonic() >= deadline:

@@ -19,7 +19,7 @@ from dspex_ray.errors import (
     LMServerError,
     LMTimeoutError,
 )
-from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
+from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest, Usage
 
 BREAKER: Final = BreakerSettings(failure_threshold=5, success_threshold=1, reset_s=30.0)
 """Five failed calls in a row close a model out for half a minute; then one call tries it."""
@@ -139,16 +139,35 @@ class SeveralModels:
         return f"{type(self).__name__}([{', '.join(repr(member.lm) for member in self._members)}])"
 
 
-def with_attempts(reply: LMReply, before: int) -> LMReply:
-    """Return the reply with the attempts at other models counted in."""
-    return dataclasses.replace(reply, attempts=reply.attempts + before) if before else reply
+def with_failed(reply: LMReply, failed: Sequence[tuple[str, LMError]]) -> LMReply:
+    """Return the reply with the attempts at other models counted in, and with what was billed for their failures."""
+    if not failed:
+        return reply
+    bills = [error.billed for _, error in failed if error.billed is not None]
+    attempts = reply.attempts + sum(error.attempts for _, error in failed)
+    return dataclasses.replace(_summed(reply, bills), attempts=attempts)
+
+
+def _summed(reply: LMReply, others: Sequence[LMReply]) -> LMReply:
+    """Return the reply with the tokens and the cost of all of them."""
+    bills = [reply, *others]
+    return dataclasses.replace(
+        reply,
+        usage=Usage(
+            prompt_tokens=sum(bill.usage.prompt_tokens for bill in bills),
+            completion_tokens=sum(bill.usage.completion_tokens for bill in bills),
+            cached_tokens=sum(bill.usage.cached_tokens for bill in bills),
+        ),
+        cost_usd=None if any(bill.cost_usd is None for bill in bills) else sum(bill.cost_usd or 0.0 for bill in bills),
+    )
 
 
 def final_error(failed: Sequence[tuple[str, LMError]]) -> LMError:
-    """Return the last model's error, which says what the others failed with and counts their attempts."""
+    """Return the last model's error, which says what the others failed with and has their attempts and their bills."""
     _, last = failed[-1]
-    attempts = sum(error.attempts for _, error in failed)
     others = "; ".join(f"{model}: {type(error).__name__}" for model, error in failed[:-1])
     message = f"{last.message} Before it failed {others}." if others else last.message
     settings: dict[str, Any] = {"status": last.status, "retry_after_s": last.retry_after_s, "raw": last.raw}
-    return type(last)(message, **settings, attempts=attempts)
+    attempts = sum(error.attempts for _, error in failed)
+    bills = [error.billed for _, error in failed if error.billed is not None]
+    return type(last)(message, **settings, attempts=attempts, billed=_summed(bills[-1], bills[:-1]) if bills else None)
