@@ -19,7 +19,7 @@ def filled(tmp_path: Path) -> Path:
     for number in range(3):
         request = LMRequest(messages=(ChatMessage("user", f"question {number}"),))
         cache.put(
-            CachedReply.of(f"{number:064x}"[::-1], "m", request, LMReply(text=f"answer {number}", model="m"), 60.0)
+            CachedReply.of(f"{number:064x}"[::-1], request, LMReply(text=f"answer {number}", model="m"), 60.0)
         )
     return tmp_path / "replies"
 

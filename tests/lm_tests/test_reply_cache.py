@@ -85,7 +85,7 @@ def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 def kept(key: str = "a" * 64, text: str = "yes") -> CachedReply:
     reply = LMReply(text=text, model="m", usage=Usage(prompt_tokens=2, completion_tokens=1), cost_usd=0.5)
-    return CachedReply.of(key, "m", ask(), reply, 100.0)
+    return CachedReply.of(key, ask(), reply, 100.0)
 
 
 def key_of(number: int) -> str:
@@ -293,7 +293,7 @@ class TestDisk:
             "for n in range(200):\n"
             "    reply = LMReply(text=f'{n % 50}' * 500, model='m')\n"
             "    request = LMRequest(messages=(ChatMessage('user', 'q'),))\n"
-            "    cache.put(CachedReply.of(f'{n % 50:064x}', 'm', request, reply, 1.0))\n"
+            "    cache.put(CachedReply.of(f'{n % 50:064x}', request, reply, 1.0))\n"
             "    found = cache.get(f'{n % 50:064x}')\n"
             "    assert found is None or found.text == f'{n % 50}' * 500, found\n"
         )

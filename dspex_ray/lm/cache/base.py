@@ -5,7 +5,7 @@
 | `get`  | before each call                    | return what was put under the key, or None          |
 | `put`  | after each call that succeeded      | keep it or drop it, as its bounds say               |
 
-Neither raises: a cache is an aid, and one that cannot read or write says so in the log, and the model is asked.
+Neither raises: a cache is an aid. One that cannot read or write says so in the log, and the model is asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dspex_ray.lm.base import LMReply, LMRequest, Usage
+from dspex_ray.lm.cache.key import FORMAT
+
+
+class OtherFormatError(ValueError):
+    """An entry of another version of this package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +37,13 @@ class CachedReply:
     cost_usd: float | None
 
     @staticmethod
-    def of(key: str, model: str, request: LMRequest, reply: LMReply, at: float) -> CachedReply:
-        """Return what is kept of a reply."""
+    def of(key: str, request: LMRequest, reply: LMReply, at: float) -> CachedReply:
+        """Return what is kept of a reply, under the name of the model that gave it."""
         messages = [message.as_wire() for message in request.messages]
         asked = {**dataclasses.asdict(request), "messages": messages, "stop": list(request.stop)}
         return CachedReply(
             key=key,
-            model=model,
+            model=reply.model,
             at=at,
             request=asked,
             text=reply.text,
@@ -47,20 +52,28 @@ class CachedReply:
             cost_usd=reply.cost_usd,
         )
 
-    def reply(self, model: str) -> LMReply:
+    def reply(self) -> LMReply:
         """Return it as a reply that cost nothing; the provider counted no tokens for it."""
         return LMReply(
-            text=self.text, model=model, cost_usd=0.0, attempts=0, finish_reason=self.finish_reason, cached=True
+            text=self.text, model=self.model, cost_usd=0.0, attempts=0, finish_reason=self.finish_reason, cached=True
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON."""
-        return dataclasses.asdict(self)
+        """Return the fields as JSON, with the format they have."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> CachedReply:
-        """Rebuild from `to_json`. Raises TypeError or KeyError for other JSON."""
-        return CachedReply(**{**data, "usage": Usage(**data["usage"])})
+    def from_json(data: Any) -> CachedReply:
+        """Rebuild from `to_json`. Raises OtherFormatError, TypeError or KeyError for other JSON."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"expected an object, got {type(data).__name__}")
+        if data["format"] != FORMAT:
+            raise OtherFormatError(f"format {data['format']!r}, where this version keeps {FORMAT}")
+        fields = {name: value for name, value in data.items() if name not in ("format", "usage")}
+        kept = CachedReply(**fields, usage=Usage(**data["usage"]))
+        if not all(isinstance(text, str) for text in (kept.key, kept.model, kept.text, kept.finish_reason)):
+            raise TypeError("key, model, text and finish_reason must be texts")
+        return kept
 
 
 class ReplyCache(Protocol):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from dspex_agents.clock import Clock, SystemClock
+from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
 from dspex_ray.lm.cache.base import CachedReply, ReplyCache
 from dspex_ray.lm.cache.disk import DiskCache
 from dspex_ray.lm.cache.key import request_key
 from dspex_ray.lm.cache.memory import MemoryCache
 from dspex_ray.lm.cache.settings import CacheSettings
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -27,8 +31,9 @@ class CachedLM:
     """Answers from memory, else from the shared cache, else by the model; failures are not kept.
 
     Equal requests at the same time are one call: the first pays, the others' replies are marked as cached. A call
-    ends early only when nobody waits for it any more. `memory` may be shared with earlier clients. Pickles with its
-    settings; each process has its own memory.
+    ends early only when nobody waits for it any more. `memory` may be shared with earlier clients. Without a folder to
+    be had the log says so, and replies are kept in memory alone. Pickles with its settings; each process has its own
+    memory.
     """
 
     def __init__(
@@ -36,9 +41,7 @@ class CachedLM:
     ) -> None:
         self._lm, self._settings, self._clock = lm, settings, clock or SystemClock()
         self._memory = memory if memory is not None else MemoryCache(settings.memory_bytes)
-        self._shared: ReplyCache | None = (
-            DiskCache(settings.path, settings.disk_bytes) if settings.kind == "disk" else None
-        )
+        self._shared = _folder(settings) if settings.kind == "disk" else None
         self._flights: dict[str, _Flight] = {}
 
     @property
@@ -51,7 +54,7 @@ class CachedLM:
         key = self._key(request)
         kept = self._memory.get(key)
         if kept is not None:
-            return kept.reply(self.model)
+            return kept.reply()
         flight, is_first = self._flights.get(key), False
         if flight is None:
             flight, is_first = _Flight(asyncio.get_running_loop().create_task(self._fetch(key, request))), True
@@ -72,7 +75,7 @@ class CachedLM:
         kept = await self._find(key)
         if kept is not None:
             yield LMChunk(delta=kept.text)
-            yield LMChunk(reply=kept.reply(self.model))
+            yield LMChunk(reply=kept.reply())
             return
         async for chunk in self._lm.stream(request):
             if chunk.reply is not None:
@@ -89,7 +92,7 @@ class CachedLM:
     async def _fetch(self, key: str, request: LMRequest) -> LMReply:
         kept = await self._find(key)
         if kept is not None:
-            return kept.reply(self.model)
+            return kept.reply()
         reply = await self._lm.complete(request)
         await self._keep(key, request, reply)
         return reply
@@ -103,7 +106,7 @@ class CachedLM:
         return kept
 
     async def _keep(self, key: str, request: LMRequest, reply: LMReply) -> None:
-        kept = CachedReply.of(key, self.model, request, reply, self._clock.now())
+        kept = CachedReply.of(key, request, reply, self._clock.now())
         self._memory.put(kept)
         if self._shared is not None:
             await asyncio.to_thread(self._shared.put, kept)
@@ -122,6 +125,14 @@ class CachedLM:
 
     def __repr__(self) -> str:
         return f"CachedLM({self._lm!r}, {self._settings.kind})"
+
+
+def _folder(settings: CacheSettings) -> ReplyCache | None:
+    try:
+        return DiskCache(settings.path, settings.disk_bytes)
+    except ConfigurationError as error:  # a container with a read-only file system must work all the same
+        _LOG.warning("%s Until then replies are kept in memory alone.", error)
+        return None
 
 
 def _shared(reply: LMReply) -> LMReply:

@@ -6,6 +6,7 @@ writers of the same key overwrite each other with equal content.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspex_ray.errors import ConfigurationError
-from dspex_ray.lm.cache.base import CachedReply
+from dspex_ray.lm.cache.base import CachedReply, OtherFormatError
 
 _log = logging.getLogger(__name__)
 _TOUCH_AFTER_S = 3600.0  # how often a use is noted, for dropping the least recently used first
@@ -38,24 +39,26 @@ class DiskCache:
     """Files under `folder`, at most about `max_bytes`; the least recently used go first.
 
     The folder is made with access for its owner only, since requests and replies may be confidential. Raises
-    ConfigurationError if it cannot be used.
+    ConfigurationError if it cannot be made. One that may only be read answers what it has. The log says once when
+    nothing can be kept (a full disk, a folder that is read-only), and again after it had got better.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int = 2**30) -> None:
         if max_bytes < 1:
             raise ConfigurationError(f"A disk cache needs max_bytes of at least 1, got {max_bytes}.")
         self.folder, self.max_bytes = Path(folder).expanduser(), max_bytes
-        self._written = 0
+        self._written, self._is_failing = 0, False
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (self.folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n", encoding="ascii")
         except OSError as error:
             raise ConfigurationError(
                 f"The cache folder {self.folder} cannot be used: {error}. Name another one, or turn the cache off."
             ) from error
+        with contextlib.suppress(OSError):  # for backup tools; what cannot be written is told with the first reply
+            (self.folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n", encoding="ascii")
 
     def get(self, key: str) -> CachedReply | None:
-        """Return what is kept under the key; an entry that cannot be read counts as none and is removed."""
+        """Return what is kept under the key; a file that is no entry counts as none and is removed."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -66,9 +69,12 @@ class DiskCache:
             return None
         try:
             kept = CachedReply.from_json(json.loads(data))
-        except (ValueError, TypeError, KeyError) as error:
+        except OtherFormatError as error:
+            _log.debug("left the cached reply %s alone: %s", path, error)
+            return None
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             _log.warning("dropped the cached reply %s, which is no entry of this cache: %s", path, error)
-            path.unlink(missing_ok=True)
+            _remove(path)
             return None
         self._note_use(path)
         return kept if kept.key == key else None
@@ -84,9 +90,13 @@ class DiskCache:
                 file.write(data)
             beside.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
-            _log.warning("cannot keep a reply in the cache folder %s: %s", self.folder, error)
+            _remove(beside)
+            if not self._is_failing:
+                told = "cannot keep replies in the cache folder %s, models are asked without it: %s"
+                _log.warning(told, self.folder, error)
+            self._is_failing = True
             return
+        self._is_failing = False
         self._written += len(data)
         if self._written > self.max_bytes // _PRUNE_SHARE:
             self._written = 0
@@ -112,7 +122,7 @@ class DiskCache:
         if total <= limit:
             return 0
         for _, size, path in sorted(found):
-            path.unlink(missing_ok=True)
+            _remove(path)
             total, gone = total - size, gone + 1
             if total <= limit * _KEEP_SHARE:
                 break
@@ -137,7 +147,7 @@ class DiskCache:
     def _remove_abandoned(self) -> None:
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*.tmp"):
             if (status := _status(path)) and time.time() - status.st_mtime > _ABANDONED_S:
-                path.unlink(missing_ok=True)
+                _remove(path)
 
     def _note_use(self, path: Path) -> None:
         status = _status(path)
@@ -149,6 +159,11 @@ class DiskCache:
 
     def __repr__(self) -> str:
         return f"DiskCache({str(self.folder)!r}, max_bytes={self.max_bytes})"
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # another process was faster, or the folder is read-only
+        path.unlink()
 
 
 def _status(path: Path) -> os.stat_result | None:

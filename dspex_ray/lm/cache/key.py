@@ -9,7 +9,8 @@ from typing import Any
 
 from dspex_ray.lm.base import LMRequest
 
-_FORMAT = 2  # part of every key: a new one makes all earlier entries unreachable
+FORMAT = 2
+"""Part of every key and entry: a new one makes those of other versions of this package unreachable."""
 
 
 def request_key(model: str, endpoint: str, request: LMRequest) -> str:
@@ -19,7 +20,7 @@ def request_key(model: str, endpoint: str, request: LMRequest) -> str:
     effort, response schema and `rollout_id`; not the timeout, nor what the provider is to keep.
     """
     parts = (
-        _FORMAT,
+        FORMAT,
         model,
         endpoint,
         [(message.role, message.content, message.images) for message in request.messages],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
+from typing import Any
 
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.cache.base import CachedReply
@@ -49,5 +51,10 @@ class MemoryCache:
 
 
 def _size(kept: CachedReply) -> int:
-    asked = sum(len(message["content"]) for message in kept.request.get("messages", ()))
+    asked = sum(_length(message["content"]) for message in kept.request.get("messages", ()))
     return _OVERHEAD_BYTES + len(kept.text) + asked
+
+
+def _length(content: Any) -> int:
+    """Return the characters of a message's content: a text, or parts of which some are pictures."""
+    return len(content) if isinstance(content, str) else len(json.dumps(content))
