@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +11,9 @@ from dspex_ray.calls import recording, tagged
 from dspex_ray.cli.options import Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import fields_of, instance
+from dspex_ray.program import Program
 from dspex_ray.store import open_store
+from dspex_ray.streaming import stream as pieces_of
 
 
 def run(
@@ -21,6 +24,10 @@ def run(
     version: WhichVersion = None,
     lm: Model = None,
     store: StoreUrl = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Show the model's words as they come; with --json one object for each piece."),
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -34,7 +41,7 @@ def run(
     fields = fields_of(inputs or [], loaded.Input)
     with recording() as log, tagged(version=label):
         try:
-            output = loaded.run(**fields)
+            output = _streamed(loaded, fields, json=json) if stream else loaded.run(**fields)
         finally:
             kept.record_calls([record.as_row() for record in log.records])
     answer = output.model_dump(mode="json")
@@ -45,3 +52,24 @@ def run(
         out.print(f"[bold]{name}[/]: ", end="")
         out.print(str(value), markup=False)
     out.print(f"[dim]version {label}, {len(log.records)} model calls, ${log.cost_usd:.6f}[/]")
+
+
+def _streamed(program: Program, fields: Mapping[str, Any], *, json: bool) -> Any:
+    """Show the pieces as they come and return the output."""
+    spoke: int | None = None  # the call whose words stand last on the screen
+    output: Any = None
+    for piece in pieces_of(program, fields):
+        output = piece.output
+        if json and output is None:
+            print_json(piece.as_json())
+        elif not json and (piece.delta or piece.restarted):
+            if piece.call != spoke:
+                out.print("" if spoke is None else "\n", end="")
+                out.print(f"[dim]{piece.place or 'the model'}:[/] ", end="")
+            elif piece.restarted:
+                out.print("\n[dim]that was no valid answer; again:[/] ", end="")
+            spoke = piece.call
+            out.print(piece.delta, markup=False, end="", soft_wrap=True)
+    if spoke is not None:
+        out.print()
+    return output
