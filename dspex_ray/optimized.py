@@ -154,9 +154,10 @@ def _picked(
 
 def _built(plan: SearchPlan, best: TrialSummary) -> Program:
     """Return the program of a candidate with the demonstrations it needs and no others."""
-    program = plan.program.with_values(best.candidate.to_json())
-    chosen = [program.values[name] for name in program.space().names if name in program.space().demos]
+    pool = DemoPool(plan.train.examples)
+    program = plan.program.with_demo_pool(pool).with_values(best.candidate.to_json())
+    chosen = [program.values[name] for name, one in program.demo_pools.items() if one is pool]
     if any(value["select"] == "nearest" for value in chosen):
-        return program.with_demo_pool(DemoPool(plan.train.examples))
+        return program
     ids = dict.fromkeys(id_ for value in chosen for id_ in value["ids"])
-    return program.with_demo_pool(DemoPool(plan.train.examples).subset(list(ids)))
+    return program.with_demo_pool(pool.subset(list(ids)))

@@ -147,10 +147,23 @@ class Program:
     def parts(self) -> dict[str, Program]:
         """The programs within this one by path, such as `draft`, `draft.answer` and `experts.0`."""
         found: dict[str, Program] = {}
-        for path, child in walk({name: vars(self)[name] for name in self._parts}):
+        for path, child in walk(self._bound_parts()):
             found[path] = child
             found |= {f"{path}.{name}": one for name, one in child.parts.items()}
         return found
+
+    @property
+    def demo_pools(self) -> dict[str, DemoPool]:
+        """The pool of each `Demos` variable, by the variable's name; those of parts included."""
+        own = {name: self.demo_pool for name in self._space.demos if "." not in name}
+        return own | {
+            f"{path}.{name}": pool
+            for path, child in walk(self._bound_parts())
+            for name, pool in child.demo_pools.items()
+        }
+
+    def _bound_parts(self) -> Parts:
+        return {name: vars(self)[name] for name in self._parts}
 
     @property
     def instruction(self) -> str:

@@ -114,10 +114,12 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
 
 def _context(request: SearchRequest, space: Space, train: Dataset, held: Dataset, store: Store) -> SearchContext:
     pool = DemoPool(train.examples)
+    pools = request.program.with_demo_pool(pool).demo_pools
+    space = space.bind_each({name: (one.ids, one.labels) for name, one in pools.items()})
     objectives = tuple(one if isinstance(one, Objective) else objective_named(one) for one in request.objectives)
     try:
         context = SearchContext(
-            space.bind(pool.ids, pool.labels),
+            space,
             request.seed,
             request.trials,
             pool.ids,
@@ -126,11 +128,20 @@ def _context(request: SearchRequest, space: Space, train: Dataset, held: Dataset
             len(held),
             objectives=objectives or (SCORE,),
             bounds=tuple(request.bounds),
-            early=tuple(Candidate(request.program.with_values(values).values) for values in request.early),
+            early=_early(request, space),
         )
         return context if request.fork is None else forked(context, SweepStore(store.database), request.fork)
     except CoordinationError as error:
         raise UsageError(str(error)) from error
+
+
+def _early(request: SearchRequest, space: Space) -> tuple[Candidate, ...]:
+    """Return the values to try first: those the program has, where they are not the defaults, then those given."""
+    program = request.program
+    own = [{name: program.values[name] for name in space.free}]
+    known = space.default()
+    given = [program.with_values(values).values for values in (*own, *request.early)]
+    return tuple(one for values in given if (one := Candidate(values)) != known)
 
 
 def checked_space(request: SearchRequest) -> Space:

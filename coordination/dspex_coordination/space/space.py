@@ -153,11 +153,14 @@ class Space:
         return counted(self._network, limit)
 
     def bind(self, ids: Sequence[str], labels: Sequence[str] | None = None) -> Space:
-        """Return this space with the pool of example ids bound to each `Demos` variable."""
-        return Space(
-            {name: v.bind(ids, labels) if isinstance(v, Demos) else v for name, v in self._variables.items()},
-            self._constraints,
-        )
+        """Return this space with the pool of example ids bound to each `Demos` variable that has none yet."""
+        open_ones = {name: v.bind(ids, labels) for name, v in self.demos.items() if v.pool is None}
+        return Space({**self._variables, **open_ones}, self._constraints)
+
+    def bind_each(self, pools: Mapping[str, tuple[Sequence[str], Sequence[str] | None]]) -> Space:
+        """Return this space with a pool of its own, as (ids, labels), for each of these `Demos` variables."""
+        bound = {name: self.demos[name].bind(*pool) for name, pool in pools.items()}
+        return Space({**self._variables, **bound}, self._constraints)
 
     def describe(self) -> str:
         """Return the variables in their order and the constraints, one a line, for people to read."""
