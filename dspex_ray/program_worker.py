@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from dspex_agents import AgentContext
 from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
+from dspex_ray.agent_meter import AgentMeter
 from dspex_ray.call_buffer import CallBuffer, Row
-from dspex_ray.calls import CallLog, recording, tagged
+from dspex_ray.calls import CallLog, metered, recording, tagged
 from dspex_ray.demos import DemoPool
-from dspex_ray.errors import LMError, UsageError
+from dspex_ray.errors import UsageError
 from dspex_ray.evaluation import evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
@@ -58,7 +60,7 @@ class Bench:
 
 
 class WorkLostError(Exception):
-    """The model was out of reach, so nothing was learnt about the candidate: the rows go to another agent."""
+    """The model was out of reach, or a budget used up: nothing was learnt of the candidate, others get the rows."""
 
     retryable = True
 
@@ -86,12 +88,15 @@ class ProgramWorker:
         self._tracing: TracingSettings | None = tracing.open() if tracing is not None else None
         self._buffer: CallBuffer | None = None
         self._lender: AgentLender | None = None
+        self._meter: AgentMeter | None = None
         self._context: AgentContext | None = None
 
     async def start(self, context: AgentContext) -> None:
-        """Begin to send the records of model calls to the ledger, and to share the models' limits with the system."""
+        """Begin to send the records of model calls to the ledger, and to share budgets and limits with the system."""
         self._context, self._buffer, self._lender = context, CallBuffer(LedgerSink(context)), AgentLender(context)
         await self._buffer.start()
+        self._meter = AgentMeter(context)
+        await self._meter.start()
         SHARED_LENDER.offer(self._lender)
         if self._tracing is not None:
             join(self._tracing, LedgerSpans(context))
@@ -134,16 +139,27 @@ class ProgramWorker:
             await close_metric(self._bench.metric)
         if self._lender is not None:
             SHARED_LENDER.withdraw(self._lender)
+        if self._meter is not None:
+            await self._meter.stop()
 
     async def _predict(self, question: Predict) -> Predicted:
         program, version = self._program, self._version  # another version may come meanwhile
-        with recording() as log, tagged(version=version, request_id=question.request_id), self._span():
+        with recording() as log, tagged(version=version, request_id=question.request_id), self._metered(), self._span():
             try:
                 output = await program.acall(question.values)
             finally:
                 self._keep(log)
         unpriced = any(record.cost_usd is None for record in log.records)
         return Predicted(output.model_dump(mode="json"), None if unpriced else log.cost_usd, len(log.records))
+
+    @contextmanager
+    def _metered(self) -> Iterator[None]:
+        """Hold the budgets of the calls made within, which are this agent's."""
+        if self._meter is None or self._context is None:
+            yield
+            return
+        with metered(self._meter.meter), tagged(agent=self._context.name):
+            yield
 
     def _span(self) -> Span:
         return span("agent", self._context.name if self._context is not None else "worker")
@@ -157,7 +173,7 @@ class ProgramWorker:
             raise NotImplementedError("This agent was started to answer, not to search: it has no data.")
         program = self._program.with_demo_pool(self._pool).with_values(work.candidate_values)
         split = self._bench.train if work.split == "train" else self._bench.validation
-        with recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._span():
+        with recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._metered(), self._span():
             try:
                 scores = await evaluate_rows(
                     program,
@@ -168,7 +184,7 @@ class ProgramWorker:
                 )
             except BaseException as error:
                 self._keep(log)  # no rows will carry these calls to the store, and they are paid for all the same
-                if isinstance(error, LMError) and is_infrastructure(error):
+                if is_infrastructure(error):
                     raise WorkLostError(f"{type(error).__name__}: {error}") from error
                 raise
         rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error, s.measures) for s in scores)

@@ -54,8 +54,8 @@ class Budget:
             )
             if value not in known
         ]
-        if not isinstance(self.name, str) or not 0 < len(self.name) <= _LONGEST_NAME:
-            wrong.append(f"name must be text of 1 to {_LONGEST_NAME} characters, got {self.name!r}")
+        if not 0 < len(self.name) <= _LONGEST_NAME:
+            wrong.append(f"name must have 1 to {_LONGEST_NAME} characters, got {len(self.name)}")
         elif (self.scope == "all") != (self.name == EVERYTHING):
             wrong.append(f"scope `all` has the name {EVERYTHING!r}, and no other scope has, got {self.name!r}")
         return wrong

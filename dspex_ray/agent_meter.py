@@ -1,0 +1,109 @@
+"""The meter of an agent's process: budgets and the journal by way of the ledger agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dspex_agents import MessageError, RandomIds
+from dspex_agents.agent import AgentContext
+from dspex_ray.budgets.book import Slice, TakeSlice
+from dspex_ray.budgets.gate import BudgetGate
+from dspex_ray.call_journal import Row, fold
+from dspex_ray.call_meter import CallMeter, begun_journal, new_holder
+from dspex_ray.ledger_agent import LEDGER, GetBudgets, GetJournalFolder, KeepJournal
+from dspex_ray.store import SetBudget
+
+_TIMEOUT_S: Final = 10.0
+_RENEW_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class AgentBudgetLender:
+    """Asks the system's ledger agent for slices of budgets. Made on the agent's event loop; asked from any."""
+
+    def __init__(self, context: AgentContext) -> None:
+        self._context, self._loop = context, asyncio.get_running_loop()
+
+    async def budgets(self) -> Sequence[SetBudget]:
+        """Return all budgets that are set."""
+        found: Sequence[SetBudget] = await self._ask(GetBudgets())
+        return found
+
+    async def take(self, ask: TakeSlice) -> Slice:
+        """Lend a slice."""
+        lent: Slice = await self._ask(ask)
+        return lent
+
+    async def _ask(self, body: Any) -> Any:
+        asking = self._context.ask(LEDGER, body, control=True, timeout_s=_TIMEOUT_S)
+        if asyncio.get_running_loop() is self._loop:
+            return await asking
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, self._loop))
+
+
+class AgentMeter:
+    """Meters the calls of one agent. Start it before the first call and stop it after the last.
+
+    Whatever killed processes of this machine left in their journals goes to the ledger first.
+    """
+
+    def __init__(self, context: AgentContext) -> None:
+        self._context, self._loop = context, asyncio.get_running_loop()
+        self._gate = BudgetGate(new_holder(RandomIds()), AgentBudgetLender(context), context.clock)
+        self._folder: Path | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.meter = CallMeter(self._gate, None)
+
+    async def start(self) -> None:
+        """Begin the journal where the ledger says; without one, with a log line, if it does not answer."""
+        try:
+            told: str = await self._context.ask(LEDGER, GetJournalFolder(), control=True, timeout_s=_TIMEOUT_S)
+        except MessageError as error:
+            _log.warning("no journal of model calls, since the ledger did not say where: %s", error)
+        else:
+            self._folder = Path(told)
+            await self._fold()
+            self.meter.journal = begun_journal(self._folder, self.meter.holder, self._closed)
+        self._spawn(self._renewing())
+
+    async def stop(self) -> None:
+        """Give all slices back, within a second, and end the journal; the ledger agent folds it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.meter.journal is not None:
+            self.meter.journal.close()
+        with contextlib.suppress(TimeoutError):  # a ledger that is gone settles them by the journal when it is back
+            async with asyncio.timeout(_RENEW_S):
+                await self._gate.renew()
+
+    async def _renewing(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            await self._gate.renew()
+
+    def _closed(self) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._fold()))
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fold(self) -> None:
+        if self._folder is None:
+            return
+        try:
+            await asyncio.to_thread(fold, self._folder, self._keep)
+        except (MessageError, TimeoutError, OSError) as error:
+            _log.warning("journals of model calls in %s stay for later: %s", self._folder, error)
+
+    def _keep(self, rows: list[Row], holder: str | None) -> None:
+        kept = self._context.ask(LEDGER, KeepJournal(tuple(rows), holder), timeout_s=_TIMEOUT_S, retry_safe=True)
+        asyncio.run_coroutine_threadsafe(kept, self._loop).result(timeout=2 * _TIMEOUT_S)
