@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dspex_coordination.variables import Demos
+from dspex_ray.advice import with_advice
 from dspex_ray.answer_formats.base import AnswerFormat
 from dspex_ray.answer_formats.names import answer_format
 from dspex_ray.call_parameters import call_parameters, prompt_caching
@@ -58,7 +59,7 @@ def _request(program: Program, values: Schema, form: AnswerFormat, rollout_id: i
     demos, fixed = _demos(program, values, form)
     stable = 1 + (sum(map(len, demos)) if fixed else 0)
     return LMRequest(
-        messages=render(program.Output, program.instruction, demos, values, form),
+        messages=with_advice(render(program.Output, program.instruction, demos, values, form), program.place),
         response_schema=form.schema(program.Output),
         rollout_id=joined_rollout(rollout_id),
         stable_messages=stable if prompt_caching(program) else 0,
