@@ -26,6 +26,7 @@ from dspex_ray.program_types import Answers, Asked
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import Schema
 from dspex_ray.sub_programs import Parts, declared_parts, rebuilt, refuse_circles, walk
+from dspex_ray.tracing.spans import program_span
 from dspex_ray.typed_call import demos_variable, typed_call
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ class Program:
             raise ProgramError(f"Programs call each other {_DEEPEST} deep, the last ones {' -> '.join(outer[-4:])}.")
         token = _within.set((*outer, type(self).__name__))
         try:
-            with within_program(self.path):
+            with within_program(self.path), program_span(self):
                 result = await self.predict(given)
         finally:
             _within.reset(token)
