@@ -54,7 +54,7 @@ def _label(node: SpanNode) -> str:
         return f"[bold]{escape(node.name)}[/bold]"
     name = node.name
     for operation in _OPERATIONS:
-        name = name.removeprefix(operation)
+        name = name.replace(operation, "", 1)
     place = node.attributes.get("dspex.place")
     return escape(name) + (f" [dim]{escape(str(place))}[/dim]" if place else "")
 

@@ -13,7 +13,7 @@ from dspex_ray.lm.base import LMReply
 from dspex_ray.tracing.content import Content
 from dspex_ray.tracing.open_span import Span
 from dspex_ray.tracing.reply_attributes import error_attributes, reply_attributes
-from dspex_ray.tracing.traceparent import ids_of, traceparent
+from dspex_ray.tracing.traceparent import ids_of, leave, traceparent
 from dspex_ray.tracing.writer import WRITER, SpanRow, SpanWriter
 
 
@@ -111,14 +111,6 @@ class KeptSpan(Span):
             "request_id": self._attributes.get("dspex.request_id"),
             "attributes": self._attributes,
         }
-
-
-def leave(token: Token[str | None]) -> None:
-    """Make the outer span the current one again."""
-    try:
-        current_trace.reset(token)
-    except ValueError:  # a stream that was begun in one task and ended in another has no current span to give back
-        return
 
 
 def kept_tracer(content: Content) -> KeptTracer:

@@ -14,12 +14,11 @@ from dspex_agents.messaging.trace_context import current_trace
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LMReply
 from dspex_ray.tracing.content import Content
-from dspex_ray.tracing.kept import leave
 from dspex_ray.tracing.modes import Mode
 from dspex_ray.tracing.open_span import Span
 from dspex_ray.tracing.reply_attributes import error_attributes, reply_attributes
 from dspex_ray.tracing.settings import NEEDS_EXTRA
-from dspex_ray.tracing.traceparent import ids_of, traceparent
+from dspex_ray.tracing.traceparent import ids_of, leave, traceparent
 
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 

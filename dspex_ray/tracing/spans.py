@@ -25,7 +25,7 @@ from dspex_ray.tracing.content import input_messages
 from dspex_ray.tracing.open_span import NO_SPAN, Span
 from dspex_ray.tracing.process import PROCESS, active
 from dspex_ray.tracing.providers import provider_and_model
-from dspex_ray.tracing.traceparent import checked_traceparent
+from dspex_ray.tracing.traceparent import checked_traceparent, leave
 
 if TYPE_CHECKING:
     from dspex_ray.program import Program
@@ -96,7 +96,7 @@ def within_trace(traceparent: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        current_trace.reset(token)
+        leave(token)
 
 
 def current_traceparent() -> str | None:

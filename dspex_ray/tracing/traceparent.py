@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextvars import Token
+
+from dspex_agents.messaging.trace_context import current_trace
 
 _FORM = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _LENGTH, _MOST = 55, 512
@@ -25,3 +28,11 @@ def checked_traceparent(header: str | None) -> str | None:
     if len(header) > _LENGTH and header.startswith("00"):
         return None
     return header[:_LENGTH]
+
+
+def leave(token: Token[str | None]) -> None:
+    """Make the outer span the current one again."""
+    try:
+        current_trace.reset(token)
+    except ValueError:  # a stream that was begun in one task and ended in another has no current span to give back
+        return

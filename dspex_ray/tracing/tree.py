@@ -98,7 +98,10 @@ def _began(node: SpanNode) -> tuple[int, str]:
 
 
 def _grouped(nodes: Sequence[SpanNode], known: Mapping[str, Any]) -> list[SpanNode]:
-    """Put siblings of one trial, and of one row, under a node of their own, if what is above does not say which."""
+    """Put siblings of one trial, and of one row, under a node of their own, if what is above does not say which.
+
+    One that is alone has it before its name instead.
+    """
     for key in _GROUPS:
         if key not in known and any(key in node.attributes for node in nodes):
             return _by(nodes, key, known)
@@ -114,11 +117,14 @@ def _by(nodes: Sequence[SpanNode], key: str, known: Mapping[str, Any]) -> list[S
     found: list[SpanNode] = []
     for value, members in groups.items():
         inner = _grouped(members, {**known, key: value})
+        name = f"{key.removeprefix('dspex.')} {value}"
         if value is None:
+            found += inner
+        elif len(inner) == 1:
+            inner[0].name = f"{name}: {inner[0].name}"
             found += inner
         else:
             ends = max(node.end_ns for node in inner)
-            name = f"{key.removeprefix('dspex.')} {value}"
             found.append(SpanNode(name, min(node.start_ns for node in inner), ends, children=inner))
     return sorted(found, key=_began)
 
