@@ -5,29 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from dspex_ray.errors import ConfigurationError, LMConnectionError, LMError
+from dspex_ray.errors import ConfigurationError, LMError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.context_window import check_fits
 from dspex_ray.lm.dialect import Dialect
-from dspex_ray.lm.limits.gate import Pass
+from dspex_ray.lm.limits.gate import ModelGate, Pass
 from dspex_ray.lm.limits.gates import Gates
 from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.lm.prices import Price, context_window_of
 from dspex_ray.lm.rate_headers import rate_news
 from dspex_ray.lm.retry import Retry, Timing, timed_out
+from dspex_ray.lm.transport_errors import as_ours, cut
 from dspex_ray.lm.wire import (
     EventReader,
     WireReply,
     add_event,
-    bad_reply,
     error_answer,
     read_completion,
     unless_filtered,
@@ -39,6 +40,15 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the deadli
 _HOST_THAT_NEEDS_A_KEY = "api.openai.com"
 _COMPLAINTS = (400, 422)
 _KEEP_ALIVE_S = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """What the attempts of one call have in common; `tried` is the dialect of the last one."""
+
+    request: LMRequest
+    started: float
+    tried: Dialect
 
 
 class OpenAICompatibleLM:
@@ -68,6 +78,8 @@ class OpenAICompatibleLM:
         self._model = model
         self._wire_model = wire_model
         self._base_url = _checked_url(base_url)
+        self._url = f"{self._base_url}/chat/completions"
+        self._what = f"{model} at {self._base_url}"  # the subject of an error sentence
         if not api_key and urlsplit(self._base_url).hostname == _HOST_THAT_NEEDS_A_KEY:
             msg = (
                 f"{model} needs an API key: set the environment variable OPENAI_API_KEY. For an endpoint of your own "
@@ -106,38 +118,22 @@ class OpenAICompatibleLM:
 
     async def complete(self, request: LMRequest) -> LMReply:
         """Answer with the whole reply; errors as `LM` says."""
-        started = self._retry.timing.clock.monotonic()
-
-        async def answered(response: aiohttp.ClientResponse, leave: Pass, number: int) -> LMReply:
-            with self._our_errors():
-                async with response:
-                    raw = await response.read()
-            answer = read_completion(raw, self._what)
-            leave.usage = answer.usage
-            return self._reply(answer, response, started, number)
-
-        return unless_filtered(await self._tried(request, started, answered, stream=False), self._what)
+        return unless_filtered(await self._tried(self._answered, self._begun(request)), self._what)
 
     async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
         """Answer piece by piece. Retries end with the first byte: a stream cut later is an LMConnectionError."""
-        started = self._retry.timing.clock.monotonic()
-
-        async def opened(
-            response: aiohttp.ClientResponse, leave: Pass, number: int
-        ) -> tuple[aiohttp.ClientResponse, Pass, int]:
-            return response, leave, number
-
-        response, leave, attempts = await self._tried(request, started, opened, stream=True)
+        call = self._begun(request)
+        response, leave, attempts = await self._tried(self._opened, call)
         answer = WireReply()
         try:
             async with response:
                 reader = EventReader(self._what)
-                while chunk := await self._read(response, started, request, attempts):
+                while chunk := await self._read(response, call, attempts):
                     for data in reader.feed(chunk):
                         if piece := add_event(answer, data, self._what):
                             yield LMChunk(delta=piece)
             leave.usage = answer.usage
-            reply = unless_filtered(self._streamed(answer, response, started, attempts), self._what)
+            reply = unless_filtered(self._streamed(answer, response, call.started, attempts), self._what)
         except BaseException as error:
             leave.leave(error)
             raise
@@ -151,69 +147,75 @@ class OpenAICompatibleLM:
         if session is not None:
             await session.close()
 
-    @property
-    def _what(self) -> str:
-        """The subject of an error sentence."""
-        return f"{self._model} at {self._base_url}"
-
-    async def _tried(
-        self,
-        request: LMRequest,
-        started: float,
-        use: Callable[[aiohttp.ClientResponse, Pass, int], Awaitable[_T]],
-        *,
-        stream: bool,
-    ) -> _T:
-        """Return what `use` makes of a response whose status is 200; retried as `Retry` says.
-
-        A whole reply leaves the gate when it is read; a stream keeps its pass.
-        """
+    def _begun(self, request: LMRequest) -> _Call:
         check_fits(request.messages, self._context_window, self._model)
-        clock, tried = self._retry.timing.clock, [self._dialect]
+        return _Call(request, self._retry.timing.clock.monotonic(), self._dialect)
 
-        async def attempt(number: int) -> _T:
-            left_s = started + request.timeout_s - clock.monotonic()
-            leave = await self._gates.here().enter(request, left_s, is_first=number == 1)
-            try:
-                tried[0] = self._dialect
-                with self._our_errors():
-                    response = await self._open(request, tried[0], stream=stream)
-                result = await use(response, leave, number)
-            except BaseException as error:
-                leave.leave(error)
-                raise
-            if not stream:
-                leave.leave()
-            return result
-
-        return await self._retry.run(
-            attempt,
-            timeout_s=request.timeout_s,
+    def _tried(self, attempt: Callable[[_Call, int], Awaitable[_T]], call: _Call) -> Awaitable[_T]:
+        """Return what an attempt gives; tried as `Retry` says."""
+        return self._retry.run(
+            partial(attempt, call),
+            timeout_s=call.request.timeout_s,
             what=self._what,
-            adapt=lambda error: self._adapt(error, tried[0], request),
+            adapt=partial(self._adapt, call),
         )
 
-    async def _open(self, request: LMRequest, dialect: Dialect, *, stream: bool) -> aiohttp.ClientResponse:
+    async def _answered(self, call: _Call, number: int) -> LMReply:
+        """Ask once and read the whole reply."""
+        gate = self._gates.here()
+        leave = await gate.enter(call.request, self._left_s(call), is_first=number == 1)
+        try:
+            async with await self._send(call, gate, stream=False) as response:
+                raw = await response.read()
+            answer = read_completion(raw, self._what)
+            leave.usage = answer.usage
+            reply = self._reply(answer, response, call.started, number)
+        except BaseException as error:
+            ours = as_ours(error, self._what)
+            leave.leave(ours)
+            if ours is error:
+                raise
+            raise ours from error
+        leave.leave()
+        return reply
+
+    async def _opened(self, call: _Call, number: int) -> tuple[aiohttp.ClientResponse, Pass, int]:
+        """Ask once and return the stream that begins, with its pass and the number of the attempt."""
+        gate = self._gates.here()
+        leave = await gate.enter(call.request, self._left_s(call), is_first=number == 1)
+        try:
+            return await self._send(call, gate, stream=True), leave, number
+        except BaseException as error:
+            ours = as_ours(error, self._what)
+            leave.leave(ours)
+            if ours is error:
+                raise
+            raise ours from error
+
+    async def _send(self, call: _Call, gate: ModelGate, *, stream: bool) -> aiohttp.ClientResponse:
         """Send the request and return the response whose status is 200. Raises the LMError of any other status."""
-        body = json.dumps(dialect.body(self._wire_model, request, stream=stream)).encode()
-        url = f"{self._base_url}/chat/completions"
-        response = await self._session().post(url, data=body, allow_redirects=False)
+        call.tried = self._dialect
+        body = json.dumps(call.tried.body(self._wire_model, call.request, stream=stream)).encode()
+        response = await self._session().post(self._url, data=body, allow_redirects=False)
         if response.status == 200:  # noqa: PLR2004 - HTTP's own number
-            self._gates.here().heard(rate_news(response.headers))
+            gate.heard(rate_news(response.headers))
             return response
         async with response:
             raw = await response.read()
         raise error_answer(response.status, raw, response.headers, self._what)
 
-    async def _read(self, response: aiohttp.ClientResponse, started: float, request: LMRequest, attempts: int) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, call: _Call, attempts: int) -> bytes:
         """Return the next bytes of a stream, empty at its end, within what is left of the request's timeout."""
-        left_s = started + request.timeout_s - self._retry.timing.clock.monotonic()
         try:
-            with self._our_errors():
-                async with asyncio.timeout(max(left_s, 0.0)):
-                    return await response.content.readany()
+            async with asyncio.timeout(max(self._left_s(call), 0.0)):
+                return await response.content.readany()
         except TimeoutError as error:
-            raise timed_out(self._what, request.timeout_s, attempts) from error
+            raise timed_out(self._what, call.request.timeout_s, attempts) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise as_ours(error, self._what) from error
+
+    def _left_s(self, call: _Call) -> float:
+        return call.started + call.request.timeout_s - self._retry.timing.clock.monotonic()
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -236,13 +238,13 @@ class OpenAICompatibleLM:
             if session is not None:
                 session.detach()  # its connections ended with its loop
 
-    def _adapt(self, error: LMError, tried: Dialect, request: LMRequest) -> bool:
+    def _adapt(self, call: _Call, error: LMError) -> bool:
         """Drop what the endpoint refuses and return whether the request should be sent again at once."""
         if error.status not in _COMPLAINTS:
             return False
-        if self._dialect != tried:  # a concurrent call has learnt something meanwhile
+        if self._dialect != call.tried:  # a concurrent call has learnt something meanwhile
             return True
-        adapted = tried.after_refusal(error.message, request)
+        adapted = call.tried.after_refusal(error.message, call.request)
         if adapted is None:
             return False
         self._dialect = adapted
@@ -265,29 +267,10 @@ class OpenAICompatibleLM:
     def _streamed(self, answer: WireReply, response: aiohttp.ClientResponse, started: float, attempts: int) -> LMReply:
         """Return the reply of a stream that has ended; LMConnectionError if it did not say that it was finished."""
         if not answer.done and answer.finish_reason is None:
-            raise self._cut(f"the stream ended after {len(answer.text)} characters without saying it was finished")
-        return self._reply(answer, response, started, attempts)
-
-    def _cut(self, reason: str) -> LMConnectionError:
-        return LMConnectionError(f"The connection to {self._what} broke: {reason}. Calling again may succeed.")
-
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        """Turn aiohttp's errors into ours."""
-        try:
-            yield
-        except aiohttp.ClientConnectorError as error:
-            msg = (
-                f"No connection to {self._what} ({error.os_error.strerror or error}). Start the model server there, "
-                "or give the right address (base_url, or the provider's variable such as OPENAI_BASE_URL)."
+            raise cut(
+                self._what, f"the stream ended after {len(answer.text)} characters without saying it was finished"
             )
-            raise LMConnectionError(msg) from error
-        except aiohttp.ClientResponseError as error:
-            raise bad_reply(f"{self._what} does not speak HTTP as expected", str(error).encode()) from error
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise self._cut(str(error) or type(error).__name__) from error
+        return self._reply(answer, response, started, attempts)
 
 
 def _checked_url(base_url: str) -> str:
