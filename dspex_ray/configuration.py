@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from dspex_agents.settings import Settings
+from dspex_agents.settings import Settings, environment
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.cache.settings import CacheSettings
@@ -97,7 +97,9 @@ def checked_cache(cache: object) -> CacheSettings | None:
 
 def chosen_cache(own: CacheSettings | None = None, settings: Settings | None = None) -> CacheSettings:
     """Return the cache to use: `own`, else the configured one, else `DSPEX_CACHE`, else none."""
-    return own or _CONFIGURATION.cache or CacheSettings.of((settings or Settings.from_env()).cache)
+    if chosen := own or _CONFIGURATION.cache:
+        return chosen
+    return CacheSettings.of(settings.cache if settings else environment("DSPEX_CACHE"))  # asked at each model call
 
 
 def checked_limits(limits: object) -> LMLimits | None:

@@ -50,6 +50,11 @@ def _rebuild(*kept: str | None) -> Settings:
     return Settings(lm, store, cache, config, ray_address, trace, trace_content, os.environ)
 
 
+def environment(name: str) -> str | None:
+    """Return one variable of the process environment, None when it is unset or empty: quicker than all settings."""
+    return os.environ.get(name) or None
+
+
 def apply_environment(variables: Mapping[str, str]) -> None:
     """Set variables for this process and those it starts, keeping what the user has set already."""
     for name, value in variables.items():
