@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from dspex_ray.context_value import Within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,9 @@ NO_TAGS = CallTags()
 current_tags: contextvars.ContextVar[CallTags] = contextvars.ContextVar("dspex_call_tags", default=NO_TAGS)
 
 
-@contextmanager
-def tagged(**tags: Any) -> Iterator[None]:
+def tagged(**tags: Any) -> Within[None]:
     """Give the calls made within a run id, trial, row, version or request id, over those given outside.
 
     Raises TypeError for any other tag.
     """
-    token = current_tags.set(dataclasses.replace(current_tags.get(), **tags))
-    try:
-        yield
-    finally:
-        current_tags.reset(token)
+    return Within(current_tags, dataclasses.replace(current_tags.get(), **tags), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractContextManager, nullcontext
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_ray.call_record import CallLog, CallRecord, Meter
 from dspex_ray.call_tags import CallTags, tagged
+from dspex_ray.context_value import Within
 from dspex_ray.errors import LMConnectionError
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
 from dspex_ray.open_call import OpenCall
@@ -31,10 +32,10 @@ __all__ = [
 _logs: contextvars.ContextVar[tuple[CallLog, ...]] = contextvars.ContextVar("dspex_call_logs", default=())
 _meter: contextvars.ContextVar[Meter | None] = contextvars.ContextVar("dspex_call_meter", default=None)
 _program: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_ledger_program", default=None)
+_NOTHING = nullcontext()
 
 
-@contextmanager
-def recording(ids: IdSource | None = None, clock: Clock | None = None) -> Iterator[CallLog]:
+def recording(ids: IdSource | None = None, clock: Clock | None = None) -> Within[CallLog]:
     """Listen to the model calls of this task and of those it starts; a log around this one sees them as well.
 
     A call's id and time come from the innermost log; one that gives none takes those of the log around it.
@@ -45,34 +46,17 @@ def recording(ids: IdSource | None = None, clock: Clock | None = None) -> Iterat
         ids or (around.ids if around else RandomIds()),
         clock or (around.clock if around else SystemClock()),
     )
-    token = _logs.set((*outer, log))
-    try:
-        yield log
-    finally:
-        _logs.reset(token)
+    return Within(_logs, (*outer, log), log)
 
 
-@contextmanager
-def metered(meter: Meter) -> Iterator[None]:
+def metered(meter: Meter) -> Within[None]:
     """Have the calls of this task, and of those it starts, admitted and settled by this meter alone."""
-    token = _meter.set(meter)
-    try:
-        yield
-    finally:
-        _meter.reset(token)
+    return Within(_meter, meter, None)
 
 
-@contextmanager
-def within_program(path: str) -> Iterator[None]:
+def within_program(path: str) -> AbstractContextManager[None]:
     """Put the calls made within under this program's path, unless a program around it has put them under its own."""
-    if _program.get() is not None:
-        yield
-        return
-    token = _program.set(path)
-    try:
-        yield
-    finally:
-        _program.reset(token)
+    return _NOTHING if _program.get() is not None else Within(_program, path, None)
 
 
 async def recorded_call(lm: LM, request: LMRequest, program: str, module: str = "") -> LMReply:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextvars
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from dspex_ray.context_value import Within
 from dspex_ray.errors import DataError, ProgramError
 from dspex_ray.example import Example, as_text
 from dspex_ray.problems import near, shown
@@ -22,14 +22,9 @@ _RANKING_LENGTH = 32  # the nearest are ranked at least this far, so that anothe
 _held_out: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_held_out_example", default=None)
 
 
-@contextmanager
-def held_out(example: Example) -> Iterator[None]:
+def held_out(example: Example) -> Within[None]:
     """Keep the example and its copies out of every selection within: a question must not hold its own answer."""
-    token = _held_out.set(example.content_id)
-    try:
-        yield
-    finally:
-        _held_out.reset(token)
+    return Within(_held_out, example.content_id, None)
 
 
 class DemoPool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,12 @@ def program_path(program_class: type[Program]) -> str:
     if recipe is not None:
         return str(recipe.path)
     module = program_class.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        module = spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else module
-    return f"{module}:{program_class.__qualname__}"
+    return f"{_script() if module == '__main__' else module}:{program_class.__qualname__}"
+
+
+@cache
+def _script() -> str:
+    """Return what the script that runs can be imported as."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else "__main__"
