@@ -19,9 +19,10 @@ from dspex_ray.agent_system import (
     check_workers,
     start_agent_system,
 )
-from dspex_ray.calls import recording, tagged
+from dspex_ray.calls import tagged
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
+from dspex_ray.ledger import ledger
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
 from dspex_ray.program import Program
@@ -31,6 +32,7 @@ from dspex_ray.search import Search, build_sweep
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run
 from dspex_ray.store import Store, open_store
 from dspex_ray.tracing import span
+from dspex_ray.tracing.joining import keep_in
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Called about five times a second with the sweep's progress (see `Sweep.progress`)."""
@@ -84,6 +86,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     """
     refuse_running_loop("optimize(...)", "await asyncio.to_thread(optimize, ...)")
     kept, clock = store or open_store(), clock or SystemClock()
+    keep_in(kept)
     for earlier in (resume, fork):
         if earlier is not None:
             require_run(earlier, kept)
@@ -133,13 +136,12 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
 
 async def _preflight(plan: SearchPlan, run_id: str, store: Store) -> None:
     """Answer one row before any agent starts: a wrong key, an unreachable model or a broken metric shows at once."""
-    with recording() as log, tagged(run_id=run_id):
+    with ledger(store), tagged(run_id=run_id):
         try:
             await evaluate_rows(plan.program, plan.validation.examples[:1], plan.metric)
         finally:
             await plan.program.aclose()
             await close_metric(plan.metric)
-            store.record_calls([record.as_row() for record in log.records])
 
 
 async def _drive(system: AgentSystem, search: Search, progress: Progress | None) -> SweepResult:

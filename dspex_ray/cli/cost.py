@@ -1,20 +1,22 @@
-"""`dspex cost`: what model calls cost, by program, run, model, version, trial or day."""
+"""`dspex cost`: what model calls cost, by whatever they were made for."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 
+from dspex_ray.call_record import Status
+from dspex_ray.cli.cost_files import ENDINGS, require_ending, write
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.errors import UsageError
-from dspex_ray.store import COST_KEYS, CallFilter, CallTotals, CostLine, open_store
+from dspex_ray.errors import UnknownNameError, UsageError
+from dspex_ray.lm.prices import price_table
+from dspex_ray.store import CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, open_store
 
 _FIGURES = ("calls", "failed", "cached", "unknown", "unpriced", "prompt_tokens", "completion_tokens", "cost_usd")
 
@@ -27,21 +29,51 @@ def cost(
     run: Annotated[str | None, typer.Option(help="Only calls of this run.")] = None,
     version: Annotated[str | None, typer.Option(help="Only calls of this version.")] = None,
     model: Annotated[str | None, typer.Option(help="Only calls of this model.")] = None,
+    module: Annotated[str | None, typer.Option(help="Only calls of the sub-program at this place.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only calls made for this tenant.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only calls that are ok, error, cached or unknown.")] = None,
     since: Annotated[str | None, typer.Option(help="From this day or time (UTC) on, such as 2026-11-01.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this day or time (UTC).")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the lines to this file, whole.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="As --export, to a .csv file.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help=f"Write the lines to this file, whole: {', '.join(ENDINGS)}.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Write every call to the exported file, not the sums.")] = False,
     store: StoreUrl = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what model calls cost. Calls without a known price are counted apart and are in no sum."""
+    """Say what model calls cost. Calls without a known price are counted apart and are in no sum.
+
+    Unknown calls were under way when their process was killed: they may have been paid for.
+    """
     keys = tuple(name.strip() for name in by.split(",") if name.strip())
-    which = CallFilter(program=program, run=run, version=version, model=model, since=_time(since), until=_time(until))
-    lines = open_store(store).costs(keys, which)
-    if csv_file is not None:
-        _write(csv_file, keys, lines)
+    which = CallFilter(
+        program=program,
+        run=run,
+        version=version,
+        model=model,
+        module=module,
+        agent=agent,
+        tenant=tenant,
+        status=_checked(status),
+        since=_time(since),
+        until=_time(until),
+    )
+    files = [path for path in (csv_file, export) if path is not None]
+    if each and not files:
+        raise UsageError("--each writes every call to a file; name one: --export calls.csv.")
+    for path in files:
+        require_ending(path)
+    kept = open_store(store)
+    lines = kept.costs(keys, which)
+    for path in files:
+        rows = kept.single_calls(which) if each else (_flat(line) for line in lines)
+        write(path, CALL_COLUMNS if each else (*keys, *_FIGURES), rows)
     if json:
-        print_json({"by": list(keys), "lines": [_flat(line) for line in lines], "total": _figures(_sum(lines))})
+        told = {"by": list(keys), "lines": [_flat(line) for line in lines], "total": _figures(_sum(lines))}
+        print_json({**told, "prices": {"source": price_table().source, "dated": price_table().dated}})
         return
     _show(keys, lines)
 
@@ -59,10 +91,16 @@ def _show(keys: tuple[str, ...], lines: list[CostLine]) -> None:
     total = _sum(lines)
     table.add_row(*(("in all", *("" for _ in keys[1:])) if keys else ()), *_cells(total), style="bold")
     out.print(table)
-    notes = [(total.failed, "failed"), (total.cached, "from the cache"), (total.unpriced, "without a known price")]
+    notes = [
+        (total.failed, "failed"),
+        (total.cached, "from the cache"),
+        (total.unknown, "of unknown outcome, under way when their process was killed"),
+        (total.unpriced, "without a known price"),
+    ]
     told = [f"{count:,} {what}" for count, what in notes if count]
     if told:
         out.print(f"Of these calls: {', '.join(told)}.")
+    out.print(f"[dim]Prices as of each call; now from {price_table()}.[/]")
 
 
 def _cells(totals: CallTotals) -> tuple[str, ...]:
@@ -82,14 +120,10 @@ def _flat(line: CostLine) -> Mapping[str, Any]:
     return {**line.group, **_figures(line.totals)}
 
 
-def _write(path: Path, keys: tuple[str, ...], lines: list[CostLine]) -> None:
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*keys, *_FIGURES])
-            writer.writeheader()
-            writer.writerows(_flat(line) for line in lines)
-    except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error}.") from error
+def _checked(status: str | None) -> str | None:
+    if status is not None and status not in get_args(Status):
+        raise UnknownNameError("status of calls", status, get_args(Status))
+    return status
 
 
 def _time(text: str | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspex_ray.calls import recording, tagged
+from dspex_ray.calls import tagged
 from dspex_ray.cli.options import Debug, Json, Mapping, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import bar, err, out, percent, print_json
 from dspex_ray.cli.programs import instance, mapping_of
@@ -18,6 +18,7 @@ from dspex_ray.evaluation import Evaluation, EvaluationInterruptedError
 from dspex_ray.evaluation import evaluate as evaluate_program
 from dspex_ray.evaluation_report.table import ROW_ENDINGS
 from dspex_ray.evaluation_report.writing import require_place
+from dspex_ray.ledger import ledger
 from dspex_ray.metrics import default_metric, resolve_metric
 from dspex_ray.program import Program
 from dspex_ray.store import Store, open_store
@@ -92,7 +93,7 @@ class _Run:
         self._store, self._settings, self._report, self._rows = store, settings, report, rows
 
     def __call__(self, program: Program, label: str, dataset: Dataset) -> Evaluation:
-        with bar(f"evaluate {label}") as tell, recording() as log, tagged(version=label):
+        with bar(f"evaluate {label}") as tell, ledger(self._store), tagged(version=label):
             try:
                 return evaluate_program(
                     program, dataset, progress=lambda done, total: tell(done, total, ""), **self._settings
@@ -102,8 +103,6 @@ class _Run:
                 if pressed.evaluation is not None:
                     _written(pressed.evaluation, self._report, self._rows)
                 raise
-            finally:
-                self._store.record_calls([record.as_row() for record in log.records])
 
 
 def _other(program: str, against: str, lm: str | None, store: Store) -> tuple[Program, str]:

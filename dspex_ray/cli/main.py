@@ -22,6 +22,8 @@ from dspex_coordination.errors import CoordinationError
 from dspex_ray.cli.agents import COMMANDS as AGENTS_COMMANDS
 from dspex_ray.cli.agents import agents
 from dspex_ray.cli.agents.systems import Systems
+from dspex_ray.cli.budget import COMMANDS as BUDGET_COMMANDS
+from dspex_ray.cli.budget import budget
 from dspex_ray.cli.cache import COMMANDS as CACHE_COMMANDS
 from dspex_ray.cli.cache import cache
 from dspex_ray.cli.cost import cost
@@ -61,6 +63,7 @@ for each in _COMMANDS.values():
     app.command()(each)
 _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "agents": (agents, AGENTS_COMMANDS),
+    "budget": (budget, BUDGET_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
 }

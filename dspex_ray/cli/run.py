@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from dspex_ray.calls import recording, tagged
+from dspex_ray.calls import tagged
 from dspex_ray.cli.options import Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import fields_of, instance
+from dspex_ray.ledger import ledger
 from dspex_ray.program import Program
 from dspex_ray.store import open_store
 from dspex_ray.streaming import stream as pieces_of
@@ -39,11 +40,8 @@ def run(
     kept = open_store(store)
     loaded, label = instance(program, version, lm, kept)
     fields = fields_of(inputs or [], loaded.Input)
-    with recording() as log, tagged(version=label):
-        try:
-            output = _streamed(loaded, fields, json=json) if stream else loaded.run(**fields)
-        finally:
-            kept.record_calls([record.as_row() for record in log.records])
+    with ledger(kept) as log, tagged(version=label):
+        output = _streamed(loaded, fields, json=json) if stream else loaded.run(**fields)
     answer = output.model_dump(mode="json")
     if json:
         print_json({"output": answer, "version": label, "cost_usd": log.cost_usd, "calls": len(log.records)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dspex_ray.store.tables import MIGRATIONS
 from dspex_ray.store.versions import Version, state_hash
 
 __all__ = [
+    "CALL_COLUMNS",
     "COST_KEYS",
     "DEFAULT_PATH",
     "MIGRATIONS",
@@ -109,6 +110,11 @@ class Store:
         """
         with self.database.read() as connection:
             return calls.costs(connection, by, which)
+
+    def single_calls(self, which: CallFilter = ALL_CALLS) -> Iterator[dict[str, Any]]:
+        """Yield the calls that fit as flat JSON objects, the oldest first, all as of one moment."""
+        with self.database.read() as connection:
+            yield from calls.single(connection, which)
 
     def keep_journal(self, rows: Iterable[Mapping[str, Any]], holder: str | None) -> None:
         """Keep the calls of a process's journal; `holder` is dead and these are the last ones, so its leases end."""

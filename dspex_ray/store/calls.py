@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from dspex_ray.errors import UnknownNameError
 from dspex_ray.store.tables import calls
 
 _DAY_S = 86_400
+_PIECE = 1000
 _COST = 5  # its place among the sums
 _COLUMNS = {
     "program": calls.c.program,
@@ -114,6 +115,13 @@ def costs(connection: Connection, by: Sequence[str], which: CallFilter = ALL_CAL
         values = [_date(value) if name == "day" else value for name, value in zip(by, row, strict=False)]
         lines.append(CostLine(dict(zip(by, values, strict=True)), _totals(row[len(by) :])))
     return lines
+
+
+def single(connection: Connection, which: CallFilter = ALL_CALLS) -> Iterator[dict[str, Any]]:
+    """Yield the calls that fit, the oldest first, while the connection is open."""
+    query = sa.select(calls).where(*which.conditions()).order_by(calls.c.at, calls.c.id)
+    for row in connection.execution_options(yield_per=_PIECE).execute(query).mappings():
+        yield dict(row)
 
 
 def _sums() -> list[sa.ColumnElement[Any]]:
