@@ -99,6 +99,11 @@ class OpenAICompatibleLM:
         return f"OpenAICompatibleLM({self._model!r}, base_url={self._base_url!r}, api_key={key})"
 
     @property
+    def price(self) -> Price | None:
+        """What its tokens cost, None when that is not known; budgets reserve by it."""
+        return self._price
+
+    @property
     def endpoint(self) -> str:
         """The address that answers; the same model may answer otherwise elsewhere."""
         return self._base_url

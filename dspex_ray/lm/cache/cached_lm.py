@@ -15,6 +15,7 @@ from dspex_ray.lm.cache.disk import DiskCache
 from dspex_ray.lm.cache.key import request_key
 from dspex_ray.lm.cache.memory import MemoryCache
 from dspex_ray.lm.cache.settings import CacheSettings
+from dspex_ray.lm.prices import Price
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,6 +49,12 @@ class CachedLM:
     def model(self) -> str:
         """The model's name."""
         return self._lm.model
+
+    @property
+    def price(self) -> Price | None:
+        """What the model's tokens cost, where the client says."""
+        price = getattr(self._lm, "price", None)
+        return price if isinstance(price, Price) else None
 
     async def complete(self, request: LMRequest) -> LMReply:
         """Answer the request. Raises what the model raises."""
