@@ -13,12 +13,15 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False":
 _CONSTANT = re.compile(r"(?:true|false|null|True|False|None)(?!\w)")
 _AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
+_PLAIN = re.compile(r"[^\\'\"]*")
 _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _DEEPEST = 64
 
 
 class LooseJSONError(ValueError):
-    """Text that is no JSON, however kindly read."""
+    """Text that is no JSON, however kindly read. `read_to` is how far into the text the reader got."""
+
+    read_to: int = 0
 
 
 class Conflict(LooseJSONError):  # noqa: N818 - it is raised as an error and reads as the reason
@@ -35,7 +38,7 @@ def read_object(text: str, start: int) -> tuple[dict[str, Any], int]:
     except Conflict:
         raise
     except (ValueError, RecursionError):
-        value, end = _Reader(text).value(start, 0)
+        value, end = _read_kindly(text, start)
     if not isinstance(value, dict):
         raise LooseJSONError(f"no object at {start}")
     return value, end
@@ -58,11 +61,19 @@ def read_loosely(text: str) -> Any:
     except Conflict:
         raise
     except LooseJSONError:
-        reader = _Reader(text)
-        value, end = reader.value(0, 0)
-        if reader.skip(end) != len(text):
+        value, end = _read_kindly(text, 0)
+        if text[end:].strip():
             raise LooseJSONError(f"more after the value, at {end}") from None
         return value
+
+
+def _read_kindly(text: str, start: int) -> tuple[Any, int]:
+    reader = _Reader(text)
+    try:
+        return reader.value(start, 0)
+    except LooseJSONError as error:
+        error.read_to = reader.furthest
+        raise
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -86,6 +97,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.furthest = 0
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
         if depth > _DEEPEST:
@@ -142,8 +154,11 @@ class _Reader:
             # an apostrophe inside a word does not end the string; a quote before , : } ] does
             if char == quote and _AFTER_STRING.match(self.text, at + 1):
                 return "".join(pieces), at + 1
-            pieces.append(char)
-            at += 1
+            plain = _PLAIN.match(self.text, at + 1)
+            stop = plain.end() if plain else at + 1
+            pieces.append(self.text[at:stop])
+            at = stop
+        self.furthest = at
         raise LooseJSONError("a string without an end")
 
     def escape(self, at: int) -> tuple[str, int]:
@@ -170,4 +185,6 @@ class _Reader:
 
     def skip(self, at: int) -> int:
         found = _SPACE.match(self.text, at)
-        return found.end() if found else at
+        at = found.end() if found else at
+        self.furthest = max(self.furthest, at)
+        return at

@@ -14,7 +14,9 @@ from dspex_ray.schema import Faults, Schema, check, literal_options
 S = TypeVar("S", bound=Schema)
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
-_MOST_STARTS = 64  # braces tried in one reply: bounds the time a hostile reply can take
+_MOST_READ = 1_000_000  # characters read in vain in one reply,
+_LEAST_READ = 2_000  # counted for each brace, since a strict look comes before the kind one; and
+_MOST_OBJECTS = 64  # objects found in it: both bound the time a hostile reply can take
 _QUOTES = "\"'`*\u201c\u201d\u2018\u2019 \t\r\n"
 
 
@@ -28,6 +30,8 @@ def parse_reply(text: str, output: type[S]) -> S:
         objects = _objects(text)
     except Conflict as error:
         raise OutputError(f"The reply contradicts itself: {error}.", text) from error
+    except _TooMuchError as error:
+        raise OutputError("The reply has too many braces to tell which are the answer.", text) from error
     if not objects:
         bare = _bare_label(text, output)
         if bare is not None:
@@ -53,28 +57,41 @@ def _objects(text: str) -> list[dict[str, Any]]:
         whole = None
     if isinstance(whole, dict):
         return [whole]
+    scanner = _Scanner()
     for piece in _FENCE.findall(text):
-        if found := _scan(piece):
+        if found := scanner.objects(piece):
             return found
-    return _scan(text)
+    return scanner.objects(text)
 
 
-def _scan(text: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    at = text.find("{")
-    for _ in range(_MOST_STARTS):
-        if at < 0:
-            break
-        try:
-            value, end = read_object(text, at)
-        except Conflict:
-            raise
-        except LooseJSONError:
-            end = at + 1
-        else:
-            found.append(value)
-        at = text.find("{", end)
-    return found
+class _Scanner:
+    """Finds the objects in pieces of one reply, within a bound on the characters read in vain."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_READ
+
+    def objects(self, text: str) -> list[dict[str, Any]]:
+        """Return the objects of a piece, in their order. Raises _TooMuchError beyond the bounds."""
+        found: list[dict[str, Any]] = []
+        at = text.find("{")
+        while at >= 0:
+            if self.left <= 0 or len(found) > _MOST_OBJECTS:
+                raise _TooMuchError
+            try:
+                value, end = read_object(text, at)
+            except Conflict:
+                raise
+            except LooseJSONError as error:
+                end = at + 1
+                self.left -= max(error.read_to - at, _LEAST_READ)
+            else:
+                found.append(value)
+            at = text.find("{", end)
+        return found
+
+
+class _TooMuchError(Exception):
+    """More braces than can be told apart in bounded time."""
 
 
 def _bare_label(text: str, output: type[S]) -> S | None:
