@@ -38,6 +38,8 @@ class LMLoadContract(LMContract):
     """What `dspex_ray.lm.base.LM` promises when many call, the endpoint is slow, or the caller goes."""
 
     calls_at_once = 500
+    hang_timeout_s = 0.5
+    """The timeout of calls that hang; long enough for a client's pool to have sent its requests."""
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_body_that_comes_in_pieces_is_read_whole(self, stream: bool) -> None:  # noqa: FBT001 - pytest passes it
@@ -55,7 +57,7 @@ class LMLoadContract(LMContract):
             self.complete(lm, ask("warm up: the first call may import a library"))
 
             async def too_slow(client: LM) -> None:
-                request = ask("one two three", timeout_s=0.5)
+                request = ask("one two three", timeout_s=0.2)
                 with pytest.raises(LMTimeoutError):
                     await (read_all(client, request) if stream else client.complete(request))
                 await until_abandoned(server)
@@ -145,7 +147,9 @@ class LMLoadContract(LMContract):
     def test_calls_that_wait_behind_those_that_hang_end_at_their_timeout_too(self) -> None:
         async def all_hang(client: LM) -> list[BaseException | LMReply]:
             await client.complete(ask("warm up: the first call may import a library"))
-            calls = (client.complete(ask(f"{number}", timeout_s=1.0)) for number in range(self.calls_at_once))
+            calls = (
+                client.complete(ask(f"{number}", timeout_s=self.hang_timeout_s)) for number in range(self.calls_at_once)
+            )
             return await asyncio.gather(*calls, return_exceptions=True)
 
         weather = Weather(script=["ok"], faults=Faults(rate_hang=1.0))

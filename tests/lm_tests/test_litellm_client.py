@@ -26,6 +26,8 @@ pytestmark = [
 
 
 class TestLiteLLM(LMLoadContract):
+    hang_timeout_s = 2.0
+
     def make_lm(self, server: ModelServer, *, api_key: str = KEY, timing: Timing | None = None) -> LM:
         return LiteLLMLM("openai/simulated", base_url=server.base_url, api_key=api_key, timing=timing)
 

@@ -160,6 +160,7 @@ def test_places_are_shared_evenly_when_they_are_short_and_those_of_the_dead_come
     assert book.places_out() == {"b": 10}
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 5), st.integers(2, 9), st.integers(0, 1000))
 def test_every_holder_gets_its_turn_however_few_places_there_are(concurrency: int, holders: int, seed: int) -> None:
     book, rng = SliceBook(LMLimits(concurrency=concurrency), 0.0), random.Random(seed)

@@ -98,7 +98,7 @@ def test_bad_sizes_are_refused() -> None:
 
 @NEEDS_BANKING77
 def test_the_nearest_training_text_names_the_intent_of_five_in_six_banking77_messages() -> None:
-    train, test = rows_of("train.csv"), rows_of("test.csv")
+    train, test = rows_of("train.csv"), rows_of("test.csv")[::3]
     index, ngrams = NgramIndex([text for text, _ in train]), HashedNgrams()
     alone = reranked = 0
     for text, label in test:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -13,15 +14,23 @@ from pathlib import Path
 
 import httpx
 import pytest
+from limited_programs import limited
 from served_programs import Billing, BreaksOnArrival, Echo, FileSink
 
+from dspex_agents.runtime.ray_runtime import find_ray_system
 from dspex_ray.errors import ClusterError, ConfigurationError, InputError
+from dspex_ray.lm.limits import LMLimits
+from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.parcel import Parcel
 from dspex_ray.serving.base import ServingLimits
+from dspex_ray.serving.cluster_ledger import ensure_ledger, stop_ledger
 from dspex_ray.serving.deploy import deploy_program
+from dspex_ray.serving.deployment import deploy, undeploy
 from dspex_ray.serving.endpoint import Endpoint
 from dspex_ray.serving.program_service import pack_program
 from dspex_ray.serving.running import serving_status, stop_serving
+from dspex_ray.store import open_store
+from dspex_ray.testing.model_server import ModelServer
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -180,6 +189,33 @@ def test_what_cannot_be_is_refused_before_anything_starts(echo: Endpoint) -> Non
     with pytest.raises(ConfigurationError, match="cannot be an endpoint's name"):
         deploy_program(program, name="a/b", version="v", port=0)
     assert [entry["name"] for entry in serving_status()] == ["echo"]
+
+
+def test_requests_a_minute_hold_for_two_replicas_in_sum(echo: Endpoint, tmp_path: Path) -> None:
+    store, burst, calls = open_store(str(tmp_path / "store.db")), 60, 90  # a bucket of 1,200 a minute lends 60 at once
+
+    async def ask_all(url: str) -> Counter[int]:
+        async with httpx.AsyncClient(timeout=30) as client:
+            responses = await asyncio.gather(*(client.post(url, json={"n": n}) for n in range(calls)))
+        return Counter(response.json()["pid"] for response in responses)
+
+    with ModelServer() as server:
+        program = limited(server, LMLimits(requests_per_minute=1200))
+        endpoint = deploy(program, name="limited", port=_port(echo), replicas=(2, 2), store=store)
+        try:
+            started = time.monotonic()
+            by_replica = asyncio.run(ask_all(endpoint.url))
+            took_s = time.monotonic() - started
+            details = find_ray_system(ensure_ledger(store)).status(MODEL_LIMITS).details
+        finally:
+            undeploy("limited", store)
+            stop_ledger(store)
+        assert server.counters()["requests"] == calls
+    store.database.close()
+    assert len(by_replica) == 2
+    assert max(by_replica.values()) <= burst, "with a bucket of its own each replica would send all of its at once"
+    assert took_s >= 0.9 * (calls - burst) / (1140 / 63)
+    assert list(details) == [f"vllm/m at {server.base_url}"]
 
 
 def test_more_requests_than_an_endpoint_accepts_are_told_to_come_back(echo: Endpoint) -> None:
