@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dspex_ray.calls import tagged
+from dspex_ray.cli.interrupt import StoppedError
 from dspex_ray.cli.options import Debug, Json, Mapping, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import bar, err, out, percent, print_json
 from dspex_ray.cli.programs import instance, mapping_of
@@ -99,10 +100,9 @@ class _Run:
                     program, dataset, progress=lambda done, total: tell(done, total, ""), **self._settings
                 )
             except EvaluationInterruptedError as pressed:
-                err.print(str(pressed), style="yellow", markup=False)
                 if pressed.evaluation is not None:
                     _written(pressed.evaluation, self._report, self._rows)
-                raise
+                raise StoppedError(f"{pressed} There is nothing to resume.") from pressed
 
 
 def _other(program: str, against: str, lm: str | None, store: Store) -> tuple[Program, str]:

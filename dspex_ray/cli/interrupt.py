@@ -6,7 +6,13 @@ import signal
 import time
 from types import FrameType
 
+from dspex_ray.errors import DspexError
+
 _QUIET_S = 10.0
+
+
+class StoppedError(DspexError):
+    """Ctrl-C ended a command that says itself how far it came; a KeyboardInterrupt would leave typer without words."""
 
 
 class Interrupt:

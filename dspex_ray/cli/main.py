@@ -31,7 +31,7 @@ from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
-from dspex_ray.cli.interrupt import Interrupt
+from dspex_ray.cli.interrupt import Interrupt, StoppedError
 from dspex_ray.cli.optimize import optimize
 from dspex_ray.cli.output import err, print_json, stdout_for_json
 from dspex_ray.cli.run import run
@@ -99,6 +99,8 @@ def _run(arguments: list[str], systems: Systems | None = None) -> int:
             return _report(_usage(text, arguments), "UsageError", error.exit_code, as_json=as_json) if text else EXIT_OK
         except InterruptedRunError as stopped:
             return _report(_resumable(stopped, arguments), type(stopped).__name__, EXIT_INTERRUPTED, as_json=as_json)
+        except StoppedError as stopped:
+            return _report(str(stopped), "KeyboardInterrupt", EXIT_INTERRUPTED, as_json=as_json)
         except (KeyboardInterrupt, typer.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a paragraph and a code

@@ -159,4 +159,5 @@ def test_ctrl_c_with_json_prints_one_object(dspex: Run, others: None) -> None:
     told = dspex("evaluate", "others:Stops", "--data", "rows.csv", "--json")
     assert told.code == 130
     assert set(told.json) == {"error"}
-    assert "of 240 rows" in told.err
+    assert re.match(r"Interrupted after \d+ of 240 rows\. Their mean score is", told.json["error"]["message"])
+    assert told.json["error"]["exit_code"] == 130
