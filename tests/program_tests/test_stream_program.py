@@ -276,6 +276,24 @@ def test_an_iteration_that_is_left_without_closing_cancels_the_model_call(served
     asyncio.run(leave())
 
 
+def test_a_reader_whose_time_is_over_cancels_the_model_call(served: Any, wait: Any) -> None:
+    server = slow_server(served)
+
+    async def read() -> None:
+        lm = client(server)
+        try:
+            async with asyncio.timeout(0.2):
+                async for _ in astream(Route().with_lm(lm), {"message": "x"}):
+                    pass
+        finally:
+            await lm.aclose()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(read())
+    wait(lambda: server.counters()["in_flight"] == 0, what="no request in flight")
+    assert server.counters()["abandoned"] == 1
+
+
 def test_leaving_cancels_all_calls_that_run_at_once(served: Any, wait: Any) -> None:
     server = served(*[REPLY] * 2, weather=Weather(script=["slow", "slow"], faults=Faults(slow_s=3600)))
 
