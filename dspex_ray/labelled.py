@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from dspex_ray.errors import ProgramError
 from dspex_ray.problems import near, one_of
-from dspex_ray.schema import Schema, SchemaMeta
+from dspex_ray.schema import Schema
+from dspex_ray.schema.runtime_schema import class_of
 
 if TYPE_CHECKING:
     from dspex_ray.program import Program
@@ -37,6 +38,8 @@ def labelled_output(program_class: type[Program]) -> type[Schema]:
 
 @lru_cache(maxsize=256)
 def _relaxed(output: Any, names: frozenset[str]) -> Any:
-    annotations = {name: Optional[output.model_fields[name].rebuild_annotation()] for name in sorted(names)}  # noqa: UP045 - built at run time
-    body = {"__module__": output.__module__, "__qualname__": output.__qualname__, "__annotations__": annotations}
-    return SchemaMeta(output.__name__, (output,), {**body, **dict.fromkeys(names)})
+    fields: dict[str, tuple[Any, Any]] = {}
+    for name in sorted(names):
+        annotation: Any = output.model_fields[name].rebuild_annotation()
+        fields[name] = (annotation | None, None)
+    return class_of(output.__name__, fields, output.__doc__, (output,))
