@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from dspex_coordination.space import Space
 from dspex_coordination.sweep import StopRule, SweepStore, forked
 from dspex_coordination.sweep.identity import configuration, require_same
 from dspex_ray.configuration import chosen_lm
-from dspex_ray.data import Dataset, load_data
+from dspex_ray.data import Dataset, leakage, load_data
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import NothingToTuneError, UnknownNameError, UsageError
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
@@ -33,6 +34,7 @@ from dspex_ray.program import Program
 from dspex_ray.search import Search
 from dspex_ray.store import Store
 
+_log = logging.getLogger(__name__)
 _MAX_VALIDATION = 500
 _READY = {one.name: one for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, RELIABILITY)}
 
@@ -167,7 +169,11 @@ def _data(request: SearchRequest) -> tuple[Dataset, Dataset, Dataset]:
     dataset = load_data(request.data, type(request.program), mapping=request.mapping)
     if request.validation is None:
         return dataset, *dataset.split(request.seed, max_validation=_MAX_VALIDATION)
-    return dataset, dataset, load_data(request.validation, type(request.program), mapping=request.mapping)
+    held = load_data(request.validation, type(request.program), mapping=request.mapping)
+    shared = leakage(dataset, held)
+    if shared.pairs:
+        _log.warning("validation: %s; scores on them say little about new inputs", shared)
+    return dataset, dataset, held
 
 
 def _identity(program: Program, train: Dataset, held: Dataset) -> dict[str, Any]:

@@ -92,6 +92,14 @@ class TestSearching:
             "values": found.program.values,
         }
 
+    def test_rows_given_for_both_learning_and_validation_are_told(
+        self, shop: Shop, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        data = load_data(shop[1], shop[0])
+        rows = [{**example.input, **example.output} for example in data.examples]
+        optimized(shop, store, data=rows[:300], validation=rows[290:320])
+        assert "validation: 10 of 30 rows have an input that is in the other part too" in caplog.text
+
     def test_rows_given_for_validation_are_the_ones_it_chooses_by(self, shop: Shop, store: Store) -> None:
         data = load_data(shop[1], shop[0])
         rows = [{**example.input, **example.output} for example in data.examples]
