@@ -269,7 +269,7 @@ def test_an_iteration_that_is_left_without_closing_cancels_the_model_call(served
         async for _ in astream(Route().with_lm(lm), {"message": "x"}):
             break
         async with asyncio.timeout(5):
-            while server.counters()["in_flight"]:
+            while server.counters()["in_flight"]:  # noqa: ASYNC110 - the server is on another thread
                 await asyncio.sleep(0.01)
         await lm.aclose()
 
