@@ -26,7 +26,7 @@ from dspex_ray.serving.problem import Problem
 from dspex_ray.serving.request_body import read_fields
 from dspex_ray.serving.request_id import HEADER as REQUEST_ID
 from dspex_ray.serving.request_id import is_sane_request_id
-from dspex_ray.tracing import span, within_trace
+from dspex_ray.tracing import flush, span, within_trace
 
 VERSION = "x-dspex-version"
 COST = "x-dspex-cost-usd"
@@ -92,6 +92,7 @@ def build_application(
             await service.aclose()
             if ledger is not None:
                 await ledger.close()
+            await asyncio.to_thread(flush)
 
     application = _RootPathStarlette(
         routes=[

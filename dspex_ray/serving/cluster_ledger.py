@@ -18,11 +18,14 @@ from dspex_agents import (
 )
 from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
 from dspex_ray.call_buffer import Row
-from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls
+from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls, RecordSpans
 from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.lm.limits.slices import Slice, TakeSlice
 from dspex_ray.store import Store
+from dspex_ray.tracing.joining import join
+from dspex_ray.tracing.settings import TracingSettings
+from dspex_ray.tracing.writer import SpanRow
 
 _TIMEOUT_S = 10.0
 
@@ -95,10 +98,24 @@ class LedgerSinkFactory:
     """Makes the sink inside each replica."""
 
     system_name: str
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def __call__(self) -> LedgerSink:
-        """Return a sink of this replica's own."""
+        """Return a sink of this replica's own, and let it trace as the process does that deployed it."""
+        join(self.tracing, ReplicaSpans(self.system_name))
         return LedgerSink(self.system_name)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpans:
+    """Writes a replica's spans through the cluster's ledger agent; called on a thread."""
+
+    system_name: str
+
+    def __call__(self, rows: list[SpanRow]) -> None:
+        """Return once the ledger has them. Raises RuntimeUnavailableError while there is no ledger."""
+        ledger = find_ray_system(self.system_name)
+        ledger.ask(LEDGER, RecordSpans(tuple(rows)), timeout_s=_TIMEOUT_S, retry_safe=True)
 
 
 class LedgerLender:

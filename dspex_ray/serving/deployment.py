@@ -17,6 +17,7 @@ from dspex_ray.serving.endpoint import Endpoint
 from dspex_ray.serving.program_service import pack_program
 from dspex_ray.serving.running import serving_status, stop_endpoint
 from dspex_ray.store import Store, open_store
+from dspex_ray.tracing.joining import settings_to_send
 
 UNTUNED = "untuned"
 
@@ -53,7 +54,7 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         host=host,
         port=port,
         replicas=replicas,
-        sink=Parcel.of(LedgerSinkFactory(ledger)),
+        sink=Parcel.of(LedgerSinkFactory(ledger, settings_to_send())),
         lender=Parcel.of(LedgerLender(ledger)),
         limits=limits,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +118,21 @@ def test_a_question_is_one_trace_over_real_processes(ray_cluster: str, store: St
     assert chain(records) == ["driver", *CALLED]
     assert len({record.trace_id for record in records}) == 1
     assert not any("gen_ai.input.messages" in record.attributes for record in records)
+
+
+@pytest.mark.ray
+def test_a_request_to_a_served_program_goes_on_with_the_trace_of_its_header(
+    ray_cluster: str, store: Store, wait: Callable[..., None]
+) -> None:
+    endpoint = ShopRoute().deploy(name="traced", address=ray_cluster, store=store, port=0, replicas=(1, 1))
+    try:
+        headers = {"traceparent": HEADER, "x-request-id": "req-traced"}
+        answer = httpx.post(endpoint.url, json={"message": "Where is my parcel?"}, headers=headers, timeout=30)
+        assert answer.status_code == 200
+        spans = SpanStore(store.database)
+        wait(lambda: spans.count([HEADER[3:35]]) == 3)
+        names = [record.name for record in spans.spans([HEADER[3:35]], 10)]
+        assert names == ["POST /traced", "invoke_workflow ShopRoute", "chat nearest"]
+        assert spans.traces_of("req-traced") == [HEADER[3:35]]
+    finally:
+        endpoint.stop()
