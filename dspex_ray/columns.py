@@ -148,5 +148,5 @@ def _fits(table: Table, column: str, options: Sequence[Any]) -> bool:
 
 def _other_delimiter(table: Table) -> str:
     only = table.columns[0] if len(table.columns) == 1 and table.text_cells else ""
-    found = next((sign for sign in (";", "\t", "|") if sign in only), None)
-    return f" It looks separated by {found!r}; save it with commas." if found else ""
+    found = next((sign for sign in ",;\t|:" if sign in only), None)
+    return f" It looks divided by {found!r}: name that delimiter." if found else ""

@@ -106,6 +106,7 @@ def test_a_delimiter_that_could_be_two_has_to_be_named(tmp_path: Path, route: ty
     assert "may be divided by ';', '|'; name the delimiter" in _fault(path, route)
     path.write_text("message:intent\na:card\n", encoding="utf-8")
     assert load_data(path, route, delimiter=":").examples[0].output == {"intent": "card"}
+    assert "It looks divided by ':': name that delimiter." in _fault(path, route, delimiter=",")
     assert "A delimiter is one character" in _fault(path, route, delimiter="::")
 
 
