@@ -54,6 +54,8 @@ class _Channel:
 def astream(program: Asked[_In, _Out], fields: _In) -> AsyncGenerator[StreamPiece[_Out], None]: ...
 @overload
 def astream(program: Answers[_Out], fields: Mapping[str, Any]) -> AsyncGenerator[StreamPiece[_Out], None]: ...
+@overload
+def astream(program: Program, fields: Mapping[str, Any] | Schema) -> AsyncGenerator[StreamPiece[Any], None]: ...
 def astream(program: Any, fields: Any) -> AsyncGenerator[StreamPiece[Any], None]:
     """Give the pieces of every model call the program makes for one input, and last the piece with its output.
 
@@ -63,7 +65,7 @@ def astream(program: Any, fields: Any) -> AsyncGenerator[StreamPiece[Any], None]
     return _astream(program, fields)
 
 
-async def _astream(program: Program, fields: Mapping[str, Any] | Schema) -> AsyncGenerator[StreamPiece[Any], None]:
+async def _astream(program: Any, fields: Mapping[str, Any] | Schema) -> AsyncGenerator[StreamPiece[Any], None]:
     channel = _Channel()
 
     async def answer() -> Any:
@@ -94,6 +96,8 @@ async def _astream(program: Program, fields: Mapping[str, Any] | Schema) -> Asyn
 def stream(program: Asked[_In, _Out], fields: _In) -> Generator[StreamPiece[_Out], None, None]: ...
 @overload
 def stream(program: Answers[_Out], fields: Mapping[str, Any]) -> Generator[StreamPiece[_Out], None, None]: ...
+@overload
+def stream(program: Program, fields: Mapping[str, Any] | Schema) -> Generator[StreamPiece[Any], None, None]: ...
 def stream(program: Any, fields: Any) -> Generator[StreamPiece[Any], None, None]:
     """Give the pieces in code without an event loop; see `astream`. The program runs in a thread meanwhile.
 
@@ -103,7 +107,7 @@ def stream(program: Any, fields: Any) -> Generator[StreamPiece[Any], None, None]
     return _stream(program, fields)
 
 
-def _stream(program: Program, fields: Mapping[str, Any] | Schema) -> Generator[StreamPiece[Any], None, None]:
+def _stream(program: Any, fields: Mapping[str, Any] | Schema) -> Generator[StreamPiece[Any], None, None]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="dspex-stream", daemon=True)
     thread.start()
