@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ class SpanNode:
     """One span, or a group of them (`record` is None). Times are nanoseconds since the epoch.
 
     Tokens and cost are those of the model calls in and below it; `cost_usd` leaves out calls without a known price,
-    which are counted in `unpriced`. `hidden` is how many spans below it a selection has left out.
+    which are counted in `unpriced`. `self_s` is the time during which none of its children ran, in seconds; 0 for a
+    group. `hidden` is how many spans below it a selection has left out.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SpanNode:
     cost_usd: float = 0.0
     calls: int = 0
     unpriced: int = 0
+    self_s: float = 0.0
     errors: int = 0
     hidden: int = 0
 
@@ -39,18 +41,6 @@ class SpanNode:
     def duration_s(self) -> float:
         """From its start to its end, in seconds."""
         return (self.end_ns - self.start_ns) / 1e9
-
-    @property
-    def self_s(self) -> float:
-        """The time during which none of its children ran, in seconds; 0 for a group."""
-        if self.record is None:
-            return 0.0
-        covered, reached = 0, self.start_ns
-        for child in sorted(self.children, key=lambda one: one.start_ns):
-            start, end = max(reached, child.start_ns), min(child.end_ns, self.end_ns)
-            if end > start:
-                covered, reached = covered + end - start, end
-        return (self.end_ns - self.start_ns - covered) / 1e9
 
     @property
     def is_failed(self) -> bool:
@@ -65,6 +55,24 @@ class SpanNode:
     def size(self) -> int:
         """Return how many spans there are in and below it."""
         return (self.record is not None) + sum(child.size() for child in self.children)
+
+
+def _own_s(node: SpanNode) -> float:
+    covered, reached = 0, node.start_ns
+    for child in sorted(_spans_of(node.children), key=lambda one: one.start_ns):
+        start, end = max(reached, child.start_ns), min(child.end_ns, node.end_ns)
+        if end > start:
+            covered, reached = covered + end - start, end
+    return (node.end_ns - node.start_ns - covered) / 1e9
+
+
+def _spans_of(nodes: Iterable[SpanNode]) -> Iterator[SpanNode]:
+    """Yield the nodes, and in place of a group what is in it."""
+    for node in nodes:
+        if node.record is None:
+            yield from _spans_of(node.children)
+        else:
+            yield node
 
 
 def span_trees(records: Iterable[SpanRecord]) -> list[SpanNode]:
@@ -135,6 +143,7 @@ def _named(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sum_up(node: SpanNode) -> None:
     """Add the figures of what is below to each node."""
+    node.self_s = 0.0 if node.record is None else _own_s(node)
     node.errors = int(node.record is not None and node.record.status == "error")
     for child in node.children:
         _sum_up(child)
@@ -169,5 +178,7 @@ def selected(roots: Sequence[SpanNode], limit: int, *, errors: bool = False, slo
 
 
 def _copied(node: SpanNode) -> SpanNode:
-    figures = {name: getattr(node, name) for name in _FIGURES}
-    return SpanNode(node.name, node.start_ns, node.end_ns, node.record, errors=node.errors, **figures)
+    figures: dict[str, Any] = {name: getattr(node, name) for name in _FIGURES}
+    return SpanNode(
+        node.name, node.start_ns, node.end_ns, node.record, self_s=node.self_s, errors=node.errors, **figures
+    )

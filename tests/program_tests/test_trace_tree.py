@@ -88,6 +88,7 @@ def test_a_selection_keeps_the_upper_spans_and_says_how_many_it_left_out() -> No
     (root,) = selected(span_trees(spans), 3)
     assert names([root]) == [("s1", ["s2", "s3"])]
     assert [child.hidden for child in root.children] == [2, 1]
+    assert root.children[0].self_s == 0.0  # what is not shown ran all the same
 
 
 def test_only_branches_with_a_failure_are_selected_and_the_slowest_come_first_on_request() -> None:
