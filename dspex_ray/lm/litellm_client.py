@@ -123,10 +123,11 @@ class LiteLLMLM:
         started = self._retry.timing.clock.monotonic()
         response, leave, attempts = await self._send(request, started, stream=True)
         pieces: list[str] = []
-        finish_reason, request_id = None, None
+        finish_reason, request_id, cost_usd = None, None, None
         try:
             while (event := await self._next(response, started, request, attempts)) is not None:
                 leave.usage, request_id = _usage(event) or leave.usage, event.id or request_id
+                cost_usd = self._cost_of_writes(getattr(event, "usage", None)) or cost_usd
                 if not event.choices:
                     continue
                 finish_reason = event.choices[0].finish_reason or finish_reason
@@ -141,6 +142,7 @@ class LiteLLMLM:
             reply=self._reply(
                 text="".join(pieces),
                 usage=leave.usage,
+                cost_usd=cost_usd,
                 latency_s=self._retry.timing.clock.monotonic() - started,
                 attempts=attempts,
                 finish_reason=finish_reason,
@@ -216,6 +218,12 @@ class LiteLLMLM:
             raise timed_out(self._what, request.timeout_s, attempts) from error
         except Exception as error:
             raise self._ours(error) from error
+
+    def _cost_of_writes(self, usage: Any) -> float | None:
+        """Return what a stream cost in US dollars if it wrote to the provider's prompt cache, which costs extra."""
+        if not getattr(usage, "cache_creation_input_tokens", None) or price_of(self._model) is None:
+            return None
+        return sum(_litellm().cost_per_token(model=self._model, usage_object=usage))
 
     def _reply(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -16,17 +17,25 @@ from dspex_coordination.variables import Demos
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import LMContextWindowError
 from dspex_ray.example import make_example
-from dspex_ray.lm.base import LM, ChatMessage, LMRequest
+from dspex_ray.lm.base import LM, ChatMessage, LMReply, LMRequest
 from dspex_ray.lm.cache.key import request_key
 from dspex_ray.lm.context_window import check_fits
+from dspex_ray.lm.dialect import Dialect
 from dspex_ray.lm.litellm_client import LiteLLMLM
 from dspex_ray.lm.native_schema import native_schema
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
+from dspex_ray.lm.prices import price_of
 from dspex_ray.lm.provider_traits import Traits, marked
 from dspex_ray.lm.tokens import IMAGE_TOKENS, count_prompt_tokens
 from dspex_ray.program import Program
 from dspex_ray.schema import Image, Probability, Schema, field
 from dspex_ray.testing.model_server import ModelServer
+
+# litellm's own types make pydantic warn at streamed replies; not ours to mend
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_.*' attribute:DeprecationWarning"),
+]
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 GIF = "data:image/gif;base64,R0lGODlh"
@@ -155,6 +164,61 @@ def test_a_program_may_keep_its_prompts_out_of_the_providers_cache() -> None:
 
     (body,) = asyncio.run(asked(claude, shown(Unkept()), {"photo": PNG}))
     assert cache_marks(body) == []
+
+
+def test_what_is_written_to_the_prompt_cache_is_paid_for_in_streams_too() -> None:
+    usage = {"input_tokens": 100, "cache_creation_input_tokens": 900, "cache_read_input_tokens": 0, "output_tokens": 1}
+    head: dict[str, Any] = {
+        "id": "x",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**head, "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "yes"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 10}},
+        {"type": "message_stop"},
+    ]
+
+    async def messages(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in events:
+            await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        await response.write_eof()
+        return response
+
+    async def streamed() -> LMReply | None:
+        app = web.Application()
+        app.router.add_post("/v1/messages", messages)
+        async with TestServer(app) as server:
+            request = LMRequest(messages=(ChatMessage("user", "q"),))
+            chunks = [chunk async for chunk in claude(str(server.make_url("")).rstrip("/")).stream(request)]
+            return chunks[-1].reply
+
+    reply, price = asyncio.run(streamed()), price_of("anthropic/claude-sonnet-4-5")
+    assert reply is not None
+    assert price is not None
+    assert (reply.text, reply.usage.prompt_tokens, reply.usage.completion_tokens) == ("yes", 1000, 10)
+    paid = (100 + 900 * 1.25) * price.prompt_usd + 10 * price.completion_usd
+    assert reply.cost_usd == pytest.approx(paid)
+
+
+def test_a_schema_that_is_refused_as_strict_is_sent_as_it_is_before_it_is_left_out() -> None:
+    request = LMRequest(messages=(ChatMessage("user", "x"),), response_schema={"type": "object", "properties": {}})
+    plain = Dialect().after_refusal("Invalid schema for response_format 'reply': 'allOf' is not permitted.", request)
+    assert plain is not None
+    assert plain == Dialect(strict=False)
+    sent = plain.body("m", request, stream=False)["response_format"]["json_schema"]
+    assert (sent["strict"], sent["schema"]) == (False, request.response_schema)
+    assert plain.after_refusal("Invalid schema for response_format", request) == replace(
+        plain, response_format="json_object"
+    )
 
 
 def cache_marks(body: dict[str, Any]) -> list[tuple[str, str]]:
