@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from dspex_ray.program_types import Answers, Asked
 from dspex_ray.running_loop import refuse_running_loop
@@ -13,9 +13,6 @@ from dspex_ray.schema import Schema
 from dspex_ray.streaming.listening import listening
 from dspex_ray.streaming.piece import StreamPiece
 from dspex_ray.streaming.shapes import as_mappings
-
-if TYPE_CHECKING:
-    from dspex_ray.program import Program
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -54,8 +51,6 @@ class _Channel:
 def astream(program: Asked[_In, _Out], fields: _In) -> AsyncGenerator[StreamPiece[_Out], None]: ...
 @overload
 def astream(program: Answers[_Out], fields: Mapping[str, Any]) -> AsyncGenerator[StreamPiece[_Out], None]: ...
-@overload
-def astream(program: Program, fields: Mapping[str, Any] | Schema) -> AsyncGenerator[StreamPiece[Any], None]: ...
 def astream(program: Any, fields: Any) -> AsyncGenerator[StreamPiece[Any], None]:
     """Give the pieces of every model call the program makes for one input, and last the piece with its output.
 
@@ -96,8 +91,6 @@ async def _astream(program: Any, fields: Mapping[str, Any] | Schema) -> AsyncGen
 def stream(program: Asked[_In, _Out], fields: _In) -> Generator[StreamPiece[_Out], None, None]: ...
 @overload
 def stream(program: Answers[_Out], fields: Mapping[str, Any]) -> Generator[StreamPiece[_Out], None, None]: ...
-@overload
-def stream(program: Program, fields: Mapping[str, Any] | Schema) -> Generator[StreamPiece[Any], None, None]: ...
 def stream(program: Any, fields: Any) -> Generator[StreamPiece[Any], None, None]:
     """Give the pieces in code without an event loop; see `astream`. The program runs in a thread meanwhile.
 
