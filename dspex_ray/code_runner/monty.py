@@ -70,10 +70,6 @@ class MontyRunner:
             "re, json and datetime, no other ones; no yield, no files, no network."
         )
 
-    def to_setting(self) -> type[MontyRunner]:
-        """Return what a saved program names it by."""
-        return type(self)
-
 
 def _monty() -> Any:
     try:
