@@ -92,7 +92,7 @@ class _Writer:
         """Write what is left and give all slices back; what cannot be written stays in the journal, with a log line."""
         self._stopping.set()
         self._thread.join()
-        is_kept = self._tried()
+        is_kept = self._tried(is_last=True)
         if self._journal is not None:
             self._journal.close(is_kept=is_kept)
         elif not is_kept:
@@ -105,11 +105,11 @@ class _Writer:
             if self._tried() and ticks % _FOLD_EVERY == 0:
                 fold(self._folder, self._store.keep_journal)
 
-    def _tried(self) -> bool:
+    def _tried(self, *, is_last: bool = False) -> bool:
         try:
             self._write()
             self._renew()
-            if self._stopping.is_set():
+            if is_last:
                 self._store.keep_journal((), self.meter.holder)
         except AgentSystemError as error:
             _log.warning("the ledger could not be written, to be tried again: %s", error)

@@ -9,6 +9,7 @@ A holder tells sums since it began, so an ask that is sent twice, or comes late,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -79,7 +80,7 @@ class BudgetBook:
     limit: Amounts
     settled: Amounts = NOTHING
     leases: dict[str, Lease] = field(default_factory=dict)
-    short_at: float = 0.0
+    short_at: float = -math.inf
 
     @property
     def spent(self) -> Amounts:

@@ -51,7 +51,7 @@ _windows = sa.Table(
     sa.Column("begun_at", sa.Float, nullable=False),
     sa.Column("short_at", sa.Float, nullable=False),
 )
-_leases = sa.Table(
+_first_leases = sa.Table(
     "budget_leases",
     _metadata,
     *_key(),
@@ -61,7 +61,24 @@ _leases = sa.Table(
     *_amounts("spent"),
     sa.Column("heard_at", sa.Float, nullable=False),
 )
-BUDGET_MIGRATIONS = (Migration("program-003-budgets", _metadata.create_all),)
+_BASE = _amounts("base")
+_leases = _first_leases.to_metadata(sa.MetaData())
+for _column in _BASE:
+    _leases.append_column(_column)
+
+
+def _add_base(connection: Connection) -> None:
+    """Keep what the ledger had of a holder when its lease began: that was not spent under the lease."""
+    for column in _BASE:
+        told = f"ALTER TABLE budget_leases ADD COLUMN {column.name} {column.type.compile(connection.dialect)}"
+        connection.execute(sa.text(f"{told} NOT NULL DEFAULT 0"))
+    connection.execute(sa.text("CREATE INDEX ix_calls_holder ON calls (holder)"))
+
+
+BUDGET_MIGRATIONS = (
+    Migration("program-003-budgets", _metadata.create_all),
+    Migration("program-004-lease-bases", _add_base),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +135,7 @@ def listed(connection: Connection) -> list[SetBudget]:
 def status(connection: Connection, one: SetBudget, now: float) -> BudgetStatus:
     """Return what is spent and lent of a budget in the window that holds `now`."""
     budget, window = one.budget, one.budget.window(now)
-    book, _ = _load(connection, budget, window)
+    book = _load(connection, budget, window)
     if book is None:
         return BudgetStatus(budget, window, taken(connection, budget, window), Amounts(), 0)
     return BudgetStatus(budget, window, book.spent, book.counted - book.spent, len(book.leases))
@@ -134,14 +151,15 @@ def take(connection: Connection, ask: TakeSlice, now: float) -> Slice:
     if row is None:
         return Slice(granted=ask.spent + ask.reserved + ask.need, verdict="lent")
     budget = _set_budget(row).budget
-    book, _ = _load(connection, budget, ask.window)
+    book = _load(connection, budget, ask.window)
     if book is None:
         book = BudgetBook(budget.limit, settled=taken(connection, budget, ask.window))
         values = {"scope": ask.scope, "name": ask.name, "window": ask.window, "begun_at": now, "short_at": 0.0}
         connection.execute(_windows.insert().values(**values, **_columns("settled", book.settled)))
     is_new, short_at = ask.holder not in book.leases, book.short_at
     found = book.take(ask, now)
-    _save_lease(connection, ask, book.leases[ask.holder], is_new=is_new)
+    base = taken(connection, budget, ask.window, ask.holder) if is_new else None
+    _save_lease(connection, ask, book.leases[ask.holder], base)
     if book.short_at != short_at:
         _update_window(connection, budget, ask.window, {"short_at": book.short_at})
     return found
@@ -158,20 +176,20 @@ def settle(connection: Connection, holder: str) -> None:
         if row is None:
             continue
         budget = _set_budget(row).budget
-        book, begun_at = _load(connection, budget, window)
+        book = _load(connection, budget, window)
         if book is not None:
-            book.settle(holder, taken(connection, budget, window, holder=holder, since=begun_at))
+            mine = (*_of(_leases, scope, name, window), _leases.c.holder == holder)
+            lease = connection.execute(sa.select(_leases).where(*mine)).mappings().one()
+            book.settle(holder, taken(connection, budget, window, holder) - _read("base", lease))
             _update_window(connection, budget, window, _columns("settled", book.settled))
     connection.execute(_leases.delete().where(_leases.c.holder == holder))
 
 
-def taken(
-    connection: Connection, budget: Budget, window: float, *, holder: str | None = None, since: float = 0.0
-) -> Amounts:
+def taken(connection: Connection, budget: Budget, window: float, holder: str | None = None) -> Amounts:
     """Return what the ledger's calls took of a budget in a window; those of unknown cost took all that was reserved."""
     c = calls.c
     columns = {"tenant": c.tenant, "program": c.program, "run": c.run_id, "agent": c.agent}
-    chosen = [c.at >= max(window, since)]
+    chosen = [c.at >= window]
     if budget.scope != "all":
         chosen.append(columns[budget.scope] == budget.name)
     if holder is not None:
@@ -187,24 +205,25 @@ def taken(
     return Amounts(float(usd), int(count), int(tokens))
 
 
-def _load(connection: Connection, budget: Budget, window: float) -> tuple[BudgetBook | None, float]:
-    """Return the book of a window and when it was begun, None before the first slice."""
+def _load(connection: Connection, budget: Budget, window: float) -> BudgetBook | None:
+    """Return the book of a window, None before the first slice."""
     found = connection.execute(sa.select(_windows).where(*_of(_windows, budget.scope, budget.name, window)))
     row = found.mappings().one_or_none()
     if row is None:
-        return None, 0.0
+        return None
     leases = connection.execute(sa.select(_leases).where(*_of(_leases, budget.scope, budget.name, window)))
     held = {
         one["holder"]: Lease(_read("granted", one), _read("spent", one), one["heard_at"]) for one in leases.mappings()
     }
-    return BudgetBook(budget.limit, _read("settled", row), held, row["short_at"]), row["begun_at"]
+    return BudgetBook(budget.limit, _read("settled", row), held, row["short_at"])
 
 
-def _save_lease(connection: Connection, ask: TakeSlice, lease: Lease, *, is_new: bool) -> None:
+def _save_lease(connection: Connection, ask: TakeSlice, lease: Lease, base: Amounts | None) -> None:
+    """Write a lease; a new one with what the ledger has of its holder already."""
     values = {**_columns("granted", lease.granted), **_columns("spent", lease.spent), "heard_at": lease.heard_at}
-    if is_new:
+    if base is not None:
         key = {"scope": ask.scope, "name": ask.name, "window": ask.window, "holder": ask.holder}
-        connection.execute(_leases.insert().values(**key, **values))
+        connection.execute(_leases.insert().values(**key, **values, **_columns("base", base)))
         return
     mine = (*_of(_leases, ask.scope, ask.name, ask.window), _leases.c.holder == ask.holder)
     connection.execute(_leases.update().where(*mine).values(values))
