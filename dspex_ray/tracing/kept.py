@@ -31,6 +31,10 @@ class KeptTracer:
         """See `Tracer.flush`."""
         return self.writer.flush(timeout_s)
 
+    def close(self, timeout_s: float) -> None:
+        """See `Tracer.close`."""
+        self.writer.flush(timeout_s)
+
 
 class KeptSpan(Span):
     """A span that is kept when it has ended."""

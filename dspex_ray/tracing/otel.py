@@ -26,8 +26,9 @@ _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 class OtelTracer:
     """Makes OpenTelemetry's own spans; those that the user opens around or inside ours are of the same tree."""
 
-    def __init__(self, provider: Any, content: Content) -> None:
-        self.content, self._provider = content, provider
+    def __init__(self, provider: Any, content: Content, *, is_own: bool = False) -> None:
+        """`is_own` says that the provider is of no use to anyone else, and ends with the tracer."""
+        self.content, self._provider, self._is_own = content, provider, is_own
         self._tracer: otel.Tracer = provider.get_tracer("dspex_ray")
 
     def start(self, name: str, kind: str, attributes: dict[str, Any]) -> Span:
@@ -41,6 +42,12 @@ class OtelTracer:
         """See `Tracer.flush`."""
         force = getattr(self._provider, "force_flush", None)
         return True if force is None else bool(force(round(timeout_s * 1000)))
+
+    def close(self, timeout_s: float) -> None:
+        """See `Tracer.close`."""
+        self.flush(timeout_s)
+        if self._is_own:
+            self._provider.shutdown()
 
 
 class OtelSpan(Span):
@@ -108,7 +115,7 @@ def _parent() -> otel_context.Context | None:
 def otel_tracer(mode: Mode, provider: Any, content: Content) -> OtelTracer:
     """Return the tracer of a mode. Raises ConfigurationError for `otlp` without the extra `otel`."""
     if mode == "otlp":
-        provider = _otlp_provider()
+        return OtelTracer(_otlp_provider(), content, is_own=True)
     return OtelTracer(otel.get_tracer_provider() if provider is None else provider, content)
 
 

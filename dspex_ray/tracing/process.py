@@ -25,6 +25,10 @@ class Tracer(Protocol):
         """Send off what has ended, and say whether all of it left within `timeout_s` seconds."""
         ...
 
+    def close(self, timeout_s: float) -> None:
+        """Send off what has ended; no span is started after it."""
+        ...
+
 
 class ProcessTracing:
     """The tracer of one process; made when the first span asks for it, unless `configure` did."""
@@ -39,7 +43,7 @@ class ProcessTracing:
         """Trace so from now on; None leaves it to the environment. Raises MissingExtraError and ConfigurationError."""
         tracer = None if settings is None else settings.tracer()
         if self.tracer is not None:
-            self.tracer.flush(_FLUSH_S)
+            self.tracer.close(_FLUSH_S)
         self.settings, self.tracer, self.is_open = settings, tracer, settings is None
 
     def keep_content(self, content: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from dspex_ray.errors import ConfigurationError
 from dspex_ray.tracing.content import Content, Redactor
@@ -75,5 +75,5 @@ def checked_content(content: object) -> bool | Redactor | None:
     if isinstance(content, str) and content.strip().lower() in _ON + _OFF:  # from the environment
         return content.strip().lower() in _ON
     if callable(content):
-        return content
+        return cast("Redactor", content)  # what it returns is made text where it is used
     raise ConfigurationError(f"content must be True, False or a function from text to text, got {content!r}.")

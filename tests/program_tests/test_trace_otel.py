@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import importlib
 import sys
+import threading
 from collections.abc import Iterator
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry import trace as otel
@@ -19,7 +23,7 @@ from dspex_ray.calls import recorded_call
 from dspex_ray.configuration import configure
 from dspex_ray.errors import ConfigurationError, LMTimeoutError
 from dspex_ray.lm.base import ChatMessage, LMReply, LMRequest, Usage
-from dspex_ray.tracing import current_traceparent, span, tool_span, within_trace
+from dspex_ray.tracing import current_traceparent, flush, span, tool_span, within_trace
 from dspex_ray.tracing.process import PROCESS, ProcessTracing
 from dspex_ray.tracing.settings import TracingSettings, checked_tracing
 
@@ -164,6 +168,44 @@ def test_content_must_be_a_choice_or_a_function_and_needs_a_way_to_trace() -> No
             configure(content=False)
     finally:
         configure(tracing=None)
+
+
+class Collector(BaseHTTPRequestHandler):
+    """An OTLP endpoint that keeps what it is sent."""
+
+    bodies: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.bodies.append((self.path, gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name the base class gives it
+        return
+
+
+def test_otlp_sends_spans_to_the_endpoint_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+    service = importlib.import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    Collector.bodies.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        configure(tracing="otlp")
+        try:
+            with span("agent", "task-1"):
+                call()
+            assert flush(10.0)
+        finally:
+            configure(tracing=None)
+            server.shutdown()
+    ((path, body),) = Collector.bodies
+    assert path == "/v1/traces"
+    (resource,) = service.ExportTraceServiceRequest.FromString(body).resource_spans
+    assert [one.name for one in resource.scope_spans[0].spans] == ["chat small", "invoke_agent task-1"]
+    assert b"Hello?" not in body
 
 
 def test_without_the_exporter_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
