@@ -15,7 +15,7 @@ from dspex_ray.call_buffer import CallBuffer, Row
 from dspex_ray.calls import CallLog, metered, recording, tagged
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import UsageError
-from dspex_ray.evaluation import evaluate_rows, is_infrastructure
+from dspex_ray.evaluation import RowScore, evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
 from dspex_ray.lm.limits.lender import SHARED_LENDER, AgentLender
@@ -187,8 +187,22 @@ class ProgramWorker:
                 if is_infrastructure(error):
                     raise WorkLostError(f"{type(error).__name__}: {error}") from error
                 raise
-        rows = tuple(RowResult(s.row, s.score, s.output, s.cost_usd, s.latency_s, s.error, s.measures) for s in scores)
+        rows = tuple(_row_result(one) for one in scores)
         return RowsEvaluated(rows, tuple(record.as_row() for record in log.records))
+
+
+def _row_result(one: RowScore) -> RowResult:
+    return RowResult(
+        row=one.row,
+        score=one.score,
+        output=one.output,
+        cost_usd=one.cost_usd,
+        latency_s=one.latency_s,
+        error=one.error,
+        measures=one.measures,
+        feedback=one.feedback,
+        metric_cost_usd=one.metric_cost_usd,
+    )
 
 
 class LedgerSink:

@@ -28,6 +28,7 @@ class Row:
     latency_s: float = 0.0
     error: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
+    metric_cost_usd: float = 0.0
 
 
 def test_means_are_over_the_rows() -> None:
@@ -37,6 +38,10 @@ def test_means_are_over_the_rows() -> None:
     assert measures["latency_s"] == 3.0
     assert measures["reliability"] == pytest.approx(2 / 3)
     assert measures["score_low"] < 0.5 < measures["score_high"]
+
+
+def test_what_a_judge_costs_is_no_cost_of_the_program() -> None:
+    assert measures_of([Row(1.0, 0.5, metric_cost_usd=0.4), Row(1.0, 0.3)])["cost_usd"] == pytest.approx(0.2)
 
 
 def test_the_95_percent_latency_is_one_that_19_of_20_rows_keep() -> None:

@@ -72,13 +72,20 @@ class TestReading:
         sweep = sweep_of(SweepStore(database), "r", trials=1, clock=ManualClock(5.0))
         sweep.open()
         for work in sweep.pull(9, 5.0):
-            rows = tuple(RowResult(row, 1.0, "é\0", 0.1, 0.2, None, {"brevity": row / 2}) for row in work.payload.rows)
+            rows = tuple(
+                RowResult(row, 1.0, "é\0", 0.1, 0.2, None, {"brevity": row / 2}, "too\0 long", 0.025)
+                for row in work.payload.rows
+            )
             sweep.push([Outcome(work.id, RowsEvaluated(rows), worker="w")], 6.0)
         assert [row.result.measures for row in SweepStore(database).rows("r", limit=2)] == [
             {"brevity": 0.0},
             {"brevity": 0.5},
         ]
-        assert SweepStore(database).trials("r")[0].measures["brevity"] == pytest.approx(4.75)
+        measures = SweepStore(database).trials("r")[0].measures
+        assert measures["brevity"] == pytest.approx(4.75)
+        assert measures["cost_usd"] == pytest.approx(0.075)
+        (first,) = SweepStore(database).rows("r", limit=1)
+        assert (first.result.feedback, first.result.metric_cost_usd) == ("too\\0 long", 0.025)
 
     def test_each_hand_out_is_kept_with_worker_times_and_outcome(self, database: Database) -> None:
         sweep = sweep_of(SweepStore(database), "r", trials=1, clock=ManualClock(5.0))

@@ -4,7 +4,7 @@
 |---------------------------|-------------------------------------------------------------------------------------|
 | `score`                   | mean of the scores there are                                                        |
 | `score_low`, `score_high` | 95 % interval of that mean: Wilson for scores of 0 and 1, else bootstrap            |
-| `cost_usd`                | mean cost of a row in US dollars                                                    |
+| `cost_usd`                | mean cost of a row in US dollars, without what the metric itself cost               |
 | `latency_s`               | mean latency of a row in seconds                                                    |
 | `latency_p95_s`           | the latency that 95 % of the rows do not exceed, in seconds                         |
 | `reliability`             | share of the rows without an error                                                  |
@@ -32,7 +32,12 @@ class RowLike(Protocol):
 
     @property
     def cost_usd(self) -> float:
-        """US dollars."""
+        """US dollars, the metric's own calls included."""
+        ...
+
+    @property
+    def metric_cost_usd(self) -> float:
+        """US dollars of the metric's own calls."""
         ...
 
     @property
@@ -59,7 +64,7 @@ def measures_of(rows: Sequence[RowLike]) -> dict[str, float]:
     if not rows:
         return {}
     measures = {
-        "cost_usd": _mean([row.cost_usd for row in rows]),
+        "cost_usd": _mean([max(0.0, row.cost_usd - row.metric_cost_usd) for row in rows]),
         "latency_s": _mean([row.latency_s for row in rows]),
         "latency_p95_s": sorted(row.latency_s for row in rows)[math.ceil(0.95 * len(rows)) - 1],
         "reliability": sum(row.error is None for row in rows) / len(rows),

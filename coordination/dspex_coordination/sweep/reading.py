@@ -186,7 +186,7 @@ def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
 
 
 def _recorded(row: Any) -> RecordedRow:
-    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures = row
+    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures, *metric = row
     measured = {} if measures is None else json.loads(measures)
-    result = RowResult.recorded(number, score, json.loads(output), cost_usd, latency_s, error, measured)
+    result = RowResult.recorded(number, score, json.loads(output), cost_usd, latency_s, error, measured, *metric)
     return RecordedRow(trial, result, worker)

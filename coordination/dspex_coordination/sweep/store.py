@@ -145,6 +145,8 @@ def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
         "error": _text(result.error),
         "worker": recorded.worker,
         "measures": canonical_json(dict(result.measures)) if result.measures else None,
+        "feedback": _text(result.feedback),
+        "metric_cost_usd": result.metric_cost_usd,
     }
 
 

@@ -45,6 +45,8 @@ rows = sa.Table(
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("worker", sa.String(200), nullable=False),
     sa.Column("measures", sa.Text, nullable=True),  # null: none
+    sa.Column("feedback", sa.Text, nullable=True),
+    sa.Column("metric_cost_usd", sa.Float, nullable=False),
 )
 attempts = sa.Table(
     "sweep_attempts",
@@ -97,6 +99,10 @@ _LIFE = (
         ended_at FLOAT NOT NULL, outcome VARCHAR(20) NOT NULL, cost_usd FLOAT NOT NULL, calls INTEGER NOT NULL,
         reason TEXT, PRIMARY KEY (run_id, number))""",
 )
+_METRIC = (
+    "ALTER TABLE sweep_rows ADD COLUMN feedback TEXT",
+    "ALTER TABLE sweep_rows ADD COLUMN metric_cost_usd FLOAT NOT NULL DEFAULT 0",
+)
 
 
 # apart, since the type of a counting key differs between databases
@@ -124,4 +130,13 @@ def _add_life(connection: Connection) -> None:
     _second.create_all(connection)
 
 
-SWEEP_MIGRATIONS = (Migration("coordination-0001-sweeps", _create), Migration("coordination-0002-life", _add_life))
+def _add_metric(connection: Connection) -> None:
+    for statement in _METRIC:
+        connection.exec_driver_sql(statement)
+
+
+SWEEP_MIGRATIONS = (
+    Migration("coordination-0001-sweeps", _create),
+    Migration("coordination-0002-life", _add_life),
+    Migration("coordination-0003-metric", _add_metric),
+)

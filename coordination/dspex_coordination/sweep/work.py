@@ -26,9 +26,10 @@ class EvaluateRows:
 class RowResult:
     """One row's result. `score` is None where the metric gave none; `output` is JSON.
 
-    An exception of the program on this row is `error` with `score=0.0`. `measures` are a metric's own, by name. Raises
-    SweepError for a score, cost, latency or measure that is no finite number, or an output that is no JSON: at the
-    worker, where the fault is.
+    An exception of the program on this row is `error` with `score=0.0`. `measures` and `feedback` are a metric's own.
+    `cost_usd` is the whole bill of the row, and `metric_cost_usd` the part of it that the metric's own model calls
+    cost. Raises SweepError for a score, cost, latency or measure that is no finite number, or an output that is no
+    JSON: at the worker, where the fault is.
     """
 
     row: int
@@ -38,11 +39,14 @@ class RowResult:
     latency_s: float = 0.0
     error: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
+    feedback: str | None = None
+    metric_cost_usd: float = 0.0
 
     def __post_init__(self) -> None:
         if self.score is not None and not math.isfinite(self.score):
             raise SweepError(f"Row {self.row}: the score must be finite, got {self.score!r}.")
-        for name, value in (("cost_usd", self.cost_usd), ("latency_s", self.latency_s)):
+        for name in ("cost_usd", "latency_s", "metric_cost_usd"):
+            value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise SweepError(f"Row {self.row}: {name} must be finite and not negative, got {value!r}.")
         for name, value in self.measures.items():
