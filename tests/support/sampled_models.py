@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,14 @@ def served(answer: Any) -> Iterator[tuple[ModelServer, OpenAICompatibleLM]]:
 def run_on(program: Any, answers: Sequence[str] | Any, **values: Any) -> tuple[Any, int]:
     """Return the program's output and how many requests it took."""
     with served(answers) as (server, lm):
-        output = program.with_lm(lm).run(**values)
-        return output, server.counters()["requests"]
+
+        async def asked() -> Any:
+            try:
+                return await program.with_lm(lm)(**values)
+            finally:
+                await lm.aclose()
+
+        return asyncio.run(asked()), server.counters()["requests"]
 
 
 def longer(_: Any, output: Any) -> float:
