@@ -38,18 +38,30 @@ def ceiling_of(lm: LM, request: LMRequest) -> Ceiling:
     """
     schema = 0 if request.response_schema is None else len(str(request.response_schema)) // _CHARACTERS
     prompt = ceil(count_prompt_tokens(request.messages) * MARGIN) + _WRAPPING * len(request.messages) + schema
-    own = getattr(lm, "price", None)
-    prices, most_output = _known(lm.model)
-    if isinstance(own, Price):
-        prices = (own,)
-    reply = request.max_tokens or most_output
+    prices = prices_of(lm)
+    reply = request.max_tokens or _most_output(lm.model)
     usage = Usage(prompt_tokens=prompt, completion_tokens=reply)
     costs = [price.cost_usd(usage) for price in prices if price is not None]
     return Ceiling(Amounts(max(costs, default=0.0), 1, prompt + reply), priced=len(costs) == len(prices))
 
 
+def prices_of(lm: LM | str) -> tuple[Price | None, ...]:
+    """Return the price of a model, by client or by name, or of each of several; None for one that is not known."""
+    own = getattr(lm, "price", None)
+    if isinstance(own, Price):
+        return (own,)
+    return _known(lm if isinstance(lm, str) else lm.model)
+
+
 @lru_cache(maxsize=256)
-def _known(model: str) -> tuple[tuple[Price | None, ...], int]:
-    names = [name.strip() for name in model.split("|")]
-    prices = tuple(_FREE if name == EMBEDDED else price_of(name) for name in names)
-    return prices, max(most_output_of(name) or DEFAULT_OUTPUT for name in names)
+def _known(model: str) -> tuple[Price | None, ...]:
+    return tuple(_FREE if name == EMBEDDED else price_of(name) for name in _names(model))
+
+
+@lru_cache(maxsize=256)
+def _most_output(model: str) -> int:
+    return max(most_output_of(name) or DEFAULT_OUTPUT for name in _names(model))
+
+
+def _names(model: str) -> list[str]:
+    return [name.strip() for name in model.split("|")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dspex_ray.calls import tagged
+from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.interrupt import StoppedError
 from dspex_ray.cli.options import Debug, Json, Mapping, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import bar, err, out, percent, print_json
@@ -15,6 +16,7 @@ from dspex_ray.comparison import Comparison, compare
 from dspex_ray.data import Dataset, duplicates, load_data
 from dspex_ray.data_files import Take
 from dspex_ray.errors import UsageError
+from dspex_ray.estimate import estimate as estimate_run
 from dspex_ray.evaluation import Evaluation, EvaluationInterruptedError
 from dspex_ray.evaluation import evaluate as evaluate_program
 from dspex_ray.evaluation_report.table import ROW_ENDINGS
@@ -49,6 +51,7 @@ def evaluate(
     report: Annotated[str | None, typer.Option(help="Write a report to this .html file.")] = None,
     rows: Annotated[str | None, typer.Option(help="Write every row to this .csv or .jsonl file.")] = None,
     concurrency: Annotated[int, typer.Option(help="Rows under way at once.")] = 16,
+    estimate: WantsEstimate = False,
     lm: Model = None,
     store: StoreUrl = None,
     json: Json = False,
@@ -71,6 +74,9 @@ def evaluate(
 
     dataset = read(loaded)
     chosen = resolve_metric(metric) if metric is not None else default_metric(type(loaded), dataset)
+    if estimate:
+        show_estimate(estimate_run(loaded, dataset), json=json)
+        return
     run = _Run(kept, {"metric": chosen, "concurrency": concurrency}, report, rows)
     _warn(duplicates(dataset).conflicting)
     result = run(loaded, label, dataset)

@@ -10,10 +10,12 @@ from rich.table import Table
 from dspex_coordination.errors import SweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
+from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
 from dspex_ray.errors import UsageError
+from dspex_ray.estimate import estimate as estimate_run
 from dspex_ray.program_ref import load_instance
 from dspex_ray.store import open_store
 
@@ -48,6 +50,7 @@ def optimize(
     any_order: Annotated[
         bool, typer.Option("--any-order", help="Wait for no slow candidate; the result then depends on timing.")
     ] = False,
+    estimate: WantsEstimate = False,
     runtime: Annotated[str, typer.Option(help="ray, or in-process for a debugger.")] = "ray",
     lm: Model = None,
     address: Address = None,
@@ -64,6 +67,10 @@ def optimize(
 
     kept = open_store(store)
     loaded = load_instance(program)
+    if estimate:
+        asked = loaded.with_lm(lm) if lm else loaded
+        show_estimate(estimate_run(asked, data, mapping=mapping_of(map_), trials=trials, seed=seed), json=json)
+        return
     options: dict[str, Any] = {
         "metric": metric,
         "optimizer": optimizer,
