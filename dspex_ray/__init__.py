@@ -160,6 +160,9 @@ if TYPE_CHECKING:
         Version,
         open_store,
     )
+    from dspex_ray.streaming import (
+        StreamPiece,
+    )
 
 __version__ = "0.1.0"
 
@@ -221,6 +224,7 @@ _HOMES = {
     "Scored": "dspex_ray.metrics",
     "Secret": "dspex_ray.schema",
     "Store": "dspex_ray.store",
+    "StreamPiece": "dspex_ray.streaming",
     "Take": "dspex_ray.data_files",
     "Tensor": "dspex_ray.schema",
     "Text": "dspex_coordination.variables",
@@ -328,6 +332,7 @@ __all__ = [
     "Scored",
     "Secret",
     "Store",
+    "StreamPiece",
     "Take",
     "Tensor",
     "Text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from dspex_coordination.errors import SpaceError
@@ -32,6 +32,7 @@ from dspex_ray.typed_call import demos_variable, typed_call
 if TYPE_CHECKING:
     from dspex_ray.agent_system import AgentSystem
     from dspex_ray.serving.endpoint import Endpoint
+    from dspex_ray.streaming import StreamPiece
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -50,8 +51,8 @@ class Program:
     subclass is declared, for a declaration that cannot work.
     """
 
-    Input: ClassVar[type[Schema]]
-    Output: ClassVar[type[Schema]]
+    Input: type[Schema]
+    Output: type[Schema]
     columns: ClassVar[Mapping[str, str]] = {}
     """The data column of a field that goes by another name in the usual data; `mapping` or `--map` overrides it."""
     constraints: ClassVar[Sequence[Any]] = ()
@@ -301,9 +302,12 @@ class Program:
     async def __call__(self: Answers[_Out], **fields: Any) -> _Out: ...
     async def __call__(self, *values: Any, **fields: Any) -> Any:
         """Return the output for one input, given by field name or as an `Input`; see `acall`."""
+        return await self.acall(self._one(values, fields))
+
+    def _one(self, values: tuple[Any, ...], fields: Mapping[str, Any]) -> Any:
         if values and (fields or len(values) > 1):
             raise UsageError(f"Give {type(self).__name__} one Input, or its fields by name, not both.")
-        return await self.acall(values[0] if values else fields)
+        return values[0] if values else fields
 
     @overload
     def run(self: Asked[_In, _Out], values: _In, /) -> _Out: ...
@@ -323,6 +327,26 @@ class Program:
                 await self.aclose()
 
         return asyncio.run(once())
+
+    @overload
+    def astream(self: Asked[_In, _Out], values: _In, /) -> AsyncGenerator[StreamPiece[_Out], None]: ...
+    @overload
+    def astream(self: Answers[_Out], **fields: Any) -> AsyncGenerator[StreamPiece[_Out], None]: ...
+    def astream(self, *values: Any, **fields: Any) -> Any:
+        """Give the answer to one input piece by piece while it is written; see `dspex_ray.streaming.astream`."""
+        from dspex_ray.streaming import astream  # noqa: PLC0415 - streams stand above programs
+
+        return astream(self, self._one(values, fields))
+
+    @overload
+    def stream(self: Asked[_In, _Out], values: _In, /) -> Generator[StreamPiece[_Out], None, None]: ...
+    @overload
+    def stream(self: Answers[_Out], **fields: Any) -> Generator[StreamPiece[_Out], None, None]: ...
+    def stream(self, *values: Any, **fields: Any) -> Any:
+        """Give the answer piece by piece to code without an event loop; see `dspex_ray.streaming.stream`."""
+        from dspex_ray.streaming import stream  # noqa: PLC0415 - streams stand above programs
+
+        return stream(self, self._one(values, fields))
 
     def to_agent_system(self, **options: Any) -> AgentSystem:
         """Start this program as supervised agents; see `start_agent_system` for the options."""

@@ -32,8 +32,8 @@ class Strategy(Program):
     for a setting it does not have.
     """
 
-    Input: ClassVar[type[Any]]
-    Output: ClassVar[type[Any]]
+    Input: type[Any]
+    Output: type[Any]
     settings: ClassVar[frozenset[str]] = frozenset()
     """The settings of the strategy itself, beside those of any model call."""
 

@@ -73,5 +73,11 @@ async def use() -> None:
     route.temprature  # wrong
     dspex.Float("0", 1)  # wrong
     dspex.optimize(route, [], trails=3)  # wrong
+    async for piece in route.astream(message="hi"):
+        assert_type(piece.output, Route.Output | None)
+        piece.ouput  # wrong
+    for told in route.stream(Route.Input(message="hi")):
+        assert_type(told, dspex.StreamPiece[Route.Output])
+    route.stream(Reasoned.Input(question="hi"))  # wrong
     made = dspex.ChainOfThought("question -> answer: float")
     assert (await made(question="hi")).answer
