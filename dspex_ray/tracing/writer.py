@@ -43,6 +43,8 @@ class SpanWriter:
     def put(self, row: SpanRow) -> None:
         """Take a span."""
         if len(self._rows) >= self._capacity:
+            if not self._dropped:
+                _log.warning("more than %d spans wait to be written; others are dropped meanwhile", self._capacity)
             self._dropped += 1
             return
         self._rows.append(row)

@@ -24,11 +24,12 @@ def row(number: int, **fields: Any) -> dict[str, Any]:
     return {**common, **ids, "attributes": {}, **fields}
 
 
-def test_a_full_buffer_drops_spans_and_counts_them() -> None:
+def test_a_full_buffer_drops_spans_and_counts_them(caplog: pytest.LogCaptureFixture) -> None:
     kept: list[Any] = []
     writer = SpanWriter(lambda: kept.extend, capacity=3, interval_s=3600)
     for number in range(10):
         writer.put(row(number))
+    assert caplog.messages == ["more than 3 spans wait to be written; others are dropped meanwhile"]
     assert writer.status() == {"waiting": 3, "written": 0, "dropped": 7, "failed_writes": 0}
     assert writer.flush(1.0)
     assert [one["name"] for one in kept] == ["s0", "s1", "s2"]

@@ -19,7 +19,7 @@ from dspex_ray.calls import recorded_call, recorded_stream, tagged
 from dspex_ray.errors import LMTimeoutError
 from dspex_ray.lm.base import ChatMessage, LMReply, LMRequest, Usage
 from dspex_ray.program import Program
-from dspex_ray.schema import Schema
+from dspex_ray.schema import Schema, Secret
 from dspex_ray.tracing import NO_SPAN, current_traceparent, model_span, span, tool_span, within_trace
 from dspex_ray.tracing.traceparent import checked_traceparent, ids_of, traceparent
 
@@ -183,6 +183,19 @@ def test_without_content_no_span_holds_anything_that_was_said_not_even_in_an_err
         text = all_text(kept)
     assert "LMTimeoutError" in text
     assert not any(said in text for said in ("Hello", "brief", "yes"))
+
+
+def test_a_secret_is_in_no_span_though_content_is_kept() -> None:
+    class Keyed(Answer):
+        class Input(Schema):
+            text: str
+            key: Secret
+
+    with kept_spans() as kept:
+        Keyed().with_lm(Yields()).run(text="Hello?", key="sk-very-secret")
+        text = all_text(kept)
+    assert "Hello?" in text
+    assert "very-secret" not in text
 
 
 def test_a_redactor_decides_what_is_kept_of_every_text() -> None:
