@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ from dspex_ray.modules.strategy import Strategy
 from dspex_ray.problems import shown
 from dspex_ray.program import Program
 from dspex_ray.schema import Faults, Schema, check, make_schema, secret_fields
-from dspex_ray.tools import tool_set
+from dspex_ray.tools import Tool, tool_set
 
 _FENCED = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
@@ -60,7 +61,7 @@ class ProgramOfThought(Strategy):
         schemas = (getattr(cls, "Input", None), getattr(cls, "Output", None))
         if all(isinstance(one, type) and issubclass(one, Schema) for one in schemas):
             checked_bound(cls, "max_tries")
-            cls.tools = tuple(tool_set(cls.tools).values())
+            cls.tools = _tools(cls)
             cls.runner, cls.limits = _runner(cls), _limits(cls)
             cls._passed_on = passed_on(cls, cls._passed_on)
             made = _parts(cls)
@@ -114,6 +115,13 @@ def _as_output(output: type[Schema], value: Any) -> Schema | None:
         candidates.append({required[0]: value})
     made = (check(output, one) for one in candidates if value is not None)
     return next((one for one in made if not isinstance(one, Faults)), None)
+
+
+def _tools(cls: type[ProgramOfThought]) -> tuple[Tool, ...]:
+    made = tool_set(cls.tools, reserved={*cls.Input.model_fields, *dir(builtins)})
+    if bad := [name for name in made if not name.isidentifier()]:
+        raise ProgramError(f"Code cannot call a tool named {bad[0]!r}; give it another name: tool(name=...).")
+    return tuple(made.values())
 
 
 def _runner(cls: type[ProgramOfThought]) -> CodeRunner:

@@ -114,10 +114,7 @@ async def _fitting(asked: Any, given: Schema, shown: list[Turn]) -> tuple[Any, l
 
 
 def _tools(cls: type[ReAct]) -> tuple[Tool, ...]:
-    given: Any = cls.tools
-    if isinstance(given, list | tuple) and any(isinstance(one, Program) for one in given):
-        raise ProgramError(f"{cls.__name__}.tools: a program is no tool; write an async function that awaits it.")
-    if not (made := tuple(tool_set(given, reserved=(FINISH,)).values())):
+    if not (made := tuple(tool_set(cls.tools, reserved=(FINISH,)).values())):
         raise ProgramError(f"{cls.__name__} has no tool; give functions: tools=[search].")
     return made
 

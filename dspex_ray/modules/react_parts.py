@@ -35,7 +35,8 @@ def passed_on(cls: type[Program], before: Mapping[str, Any]) -> dict[str, Any]:
         own["instruction"] = instruction
     for name in own:
         delattr(cls, name)
-    return {**before, **own}
+    inherited = {name: value for name, value in before.items() if name != "instruction" or instruction is None}
+    return {**inherited, **own}
 
 
 def instruction_of(cls: type[Program]) -> str:

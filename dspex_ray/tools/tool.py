@@ -207,6 +207,8 @@ def as_tool(
     """Return the tool of a function, a bound method or an object that can be called; a Tool as it is. See `tool`."""
     if isinstance(function, Tool):
         return function
+    if hasattr(function, "acall"):
+        raise ProgramError(f"A program is no tool, {shown(function)}; write a typed async function that awaits it.")
     if not callable(function) or isinstance(function, type):
         raise ProgramError(f"A tool is a function with typed arguments, got {shown(function)}.")
     called = name or _own_name(function)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def test_one_run_leaves_nothing_to_the_next_and_chance_is_the_same_in_each() -> 
     assert isinstance(chance[0].value, float)
 
 
-def test_a_run_that_is_cancelled_leaves_no_process() -> None:
+def test_a_run_that_is_cancelled_leaves_no_process(wait: Callable[..., None]) -> None:
     async def scene() -> bool:
         started = asyncio.Event()
 
@@ -241,7 +242,7 @@ def test_a_run_that_is_cancelled_leaves_no_process() -> None:
         return task.cancelled()
 
     assert asyncio.run(scene())
-    assert not _monty_processes()
+    wait(lambda: not _monty_processes(), 10.0, "the end of the killed process")
 
 
 def _monty_processes() -> list[str]:

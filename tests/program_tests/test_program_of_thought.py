@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import cloudpickle
@@ -21,7 +21,7 @@ from dspex_ray.modules.react_trajectory import Attempt, trajectories
 from dspex_ray.program_ref import program_from_state
 from dspex_ray.schema import Schema, Secret
 from dspex_ray.testing.model_server import ModelServer
-from dspex_ray.tools import Tool
+from dspex_ray.tools import Tool, tool
 
 pytest.importorskip("pydantic_monty", reason="the extra `code` is not installed")
 Tries = list[dict[str, Any]]
@@ -53,17 +53,21 @@ def model(write: Callable[[Tries], str], answer: Callable[[Tries], Mapping[str, 
     return rule
 
 
-@contextmanager
-def served(program: Any, rule: Any) -> Iterator[tuple[Any, ModelServer]]:
-    with ModelServer(answer=rule) as server:
-        lm = OpenAICompatibleLM("vllm/m", wire_model="m", base_url=server.base_url, api_key=None, price=None)
-        yield program.with_lm(lm), server
-
-
 def asked(program: Any, rule: Any, **fields: Any) -> tuple[Any, int]:
     """Return the output and how many requests it took."""
-    with served(program, rule) as (made, server):
-        return made.run(**fields), server.counters()["requests"]
+    with ModelServer(answer=rule) as server:
+        return ran(program, server, **fields), server.counters()["requests"]
+
+
+def ran(program: Any, server: ModelServer, **fields: Any) -> Any:
+    async def once() -> Any:
+        lm = OpenAICompatibleLM("vllm/m", wire_model="m", base_url=server.base_url, api_key=None, price=None)
+        try:
+            return await program.with_lm(lm)(**fields)
+        finally:
+            await lm.aclose()
+
+    return asyncio.run(once())
 
 
 def test_a_value_that_is_the_output_needs_no_other_call() -> None:
@@ -120,11 +124,11 @@ def test_code_that_never_runs_is_an_error_that_keeps_the_last_code() -> None:
     program = thinking("n: int -> half: int", max_tries=dspex.Int(1, 5, default=2))
     for tries in (2, 4):
         with (
-            served(program.with_values({"max_tries": tries}), model(lambda _: "1 / 0")) as (made, server),
+            ModelServer(answer=model(lambda _: "1 / 0")) as server,
             trajectories() as heard,
         ):
             with pytest.raises(OutputError, match=f"no code ran in {tries} tries.*ZeroDivisionError") as caught:
-                made.run(n=1)
+                ran(program.with_values({"max_tries": tries}), server, n=1)
             assert server.counters()["requests"] == tries
         assert caught.value.raw == "1 / 0"
         assert (len(heard[0].turns), heard[0].ended) == (tries, "bound")
@@ -245,6 +249,9 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
         ({"limits": 3}, r"limits are CodeLimits\(...\), got 3"),
         ({"limits": {"times": 3}}, "limits: .*times"),
         ({"tools": [lambda x: x]}, "write it as `def name"),
+        ({"tools": [tool(name="sum")(rate)]}, "A tool cannot be called 'sum' here"),
+        ({"tools": [tool(name="question")(rate)]}, "A tool cannot be called 'question' here"),
+        ({"tools": [tool(name="get-rate")(rate)]}, "Code cannot call a tool named 'get-rate'"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused(settings: dict[str, Any], said: str) -> None:

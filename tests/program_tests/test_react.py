@@ -76,6 +76,16 @@ def served(rule: Any, **options: Any) -> Iterator[tuple[ModelServer, OpenAICompa
         yield server, OpenAICompatibleLM("vllm/m", wire_model="m", base_url=server.base_url, api_key=None, price=None)
 
 
+def ran(program: Any, lm: OpenAICompatibleLM, **fields: Any) -> Any:
+    async def once() -> Any:
+        try:
+            return await program.with_lm(lm)(**fields)
+        finally:
+            await lm.aclose()
+
+    return asyncio.run(once())
+
+
 def difference(turns: list[dict[str, Any]]) -> Step:
     if len(turns) < 2:
         return look_up(len(turns), list(BORN)[len(turns)])
@@ -91,14 +101,14 @@ def last(turns: list[dict[str, Any]]) -> str:
 
 def asked(program: Any, rule: Any, question: str = "How many years?", **options: Any) -> tuple[Any, Trajectory]:
     with served(rule, **options) as (_, lm), trajectories() as heard:
-        output = program.with_lm(lm).run(question=question)
+        output = ran(program, lm, question=question)
     return output, heard[-1]
 
 
 def test_tools_are_called_until_the_model_knows_and_then_it_answers() -> None:
     program = react("question -> answer", tools=[born, minus])
     with served(model(difference, last)) as (server, lm), recording() as log, trajectories() as heard:
-        output = program.with_lm(lm).run(question="How many years lie between Ada and Alan?")
+        output = ran(program, lm, question="How many years lie between Ada and Alan?")
         assert server.counters()["requests"] == 5
     assert output.answer == "97"
     assert [call.module for call in log.records] == ["step", "step", "step", "step", "answer"]
@@ -125,7 +135,7 @@ def test_arguments_that_do_not_fit_come_back_as_an_observation() -> None:
         return FINISHED if turns else bad
 
     with served(model(choose, last)) as (server, lm), trajectories() as heard:
-        react("question -> answer", tools=[minus]).with_lm(lm).run(question="?")
+        ran(react("question -> answer", tools=[minus]), lm, question="?")
         assert server.counters()["requests"] == 3
     observation = heard[0].turns[0].observation
     for path in ("a: ", "b: required, but missing", "c: unknown field"):
@@ -229,6 +239,16 @@ def test_a_class_declares_its_tools_and_a_subclass_keeps_the_settings() -> None:
     assert len(trajectory.turns) == 2
 
 
+def test_a_subclass_may_fix_what_its_base_leaves_open() -> None:
+    body = {"Input": Years.Input, "Output": Years.Output, "tools": [born], "max_tokens": dspex.Int(1, 9)}
+    base: Any = type("Base", (ReAct,), {**body, "instruction": dspex.Text("Be exact.")})
+    fixed: Any = type("Fixed", (base,), {"instruction": "Be kind.", "max_tokens": 5})
+    assert {"step.instruction", "step.max_tokens"} <= set(base.space().names)
+    assert set(fixed.space().names) == {"step.demos", "answer.demos"}
+    assert fixed().answer.instruction.startswith("Be kind.")
+    assert fixed().answer.max_tokens == 5
+
+
 def test_secrets_of_the_input_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSPEX_TEST_NO_SUCH_KEY", "sesame-4711")
     shown: list[str] = []
@@ -282,7 +302,7 @@ def test_as_a_part_of_a_whole_it_is_found_by_its_place() -> None:
 
     assert "research.step.temperature" in Whole.space().names
     with served(model(lambda _: FINISHED, lambda _: "yes")) as (_, lm), recording() as log, trajectories() as heard:
-        Whole().with_lm(lm).run(question="?")
+        ran(Whole(), lm, question="?")
     assert [call.module for call in log.records] == ["research.step", "research.answer"]
     assert heard[0].place == "research"
 
@@ -317,7 +337,7 @@ def test_a_prompt_that_no_shortening_makes_fit_raises_the_models_error() -> None
     program = react("question -> answer", tools=[page])
     with served(model(reading, last), context_window=300) as (server, lm):
         with pytest.raises(LMContextWindowError):
-            program.with_lm(lm).run(question="why " * 400)
+            ran(program, lm, question="why " * 400)
         assert server.counters()["requests"] == 1
 
 
@@ -345,7 +365,7 @@ def test_many_questions_at_once_keep_their_own_trajectories() -> None:
             return json.dumps(FINISHED if turns else look_up(0, name))
         return json.dumps({"answer": turns[0]["observation"]})
 
-    async def scene(program: Any) -> list[Any]:
+    async def scene(program: Any, lm: OpenAICompatibleLM) -> list[Any]:
         async def one(name: str) -> tuple[str, list[Trajectory]]:
             with trajectories() as heard:
                 return (await program(question=name)).answer, list(heard)
@@ -353,10 +373,10 @@ def test_many_questions_at_once_keep_their_own_trajectories() -> None:
         try:
             return await asyncio.gather(*(one(name) for name in list(BORN) * 10))
         finally:
-            await program.aclose()
+            await lm.aclose()
 
     with served(rule) as (_, lm), trajectories() as all_of_them:
-        results = asyncio.run(scene(react("question -> answer", tools=[born]).with_lm(lm)))
+        results = asyncio.run(scene(react("question -> answer", tools=[born]).with_lm(lm), lm))
     assert [answer for answer, _ in results] == [str(year) for year in BORN.values()] * 10
     assert all(len(heard) == 1 for _, heard in results)
     assert [heard[0].turns[0].arguments["name"] for _, heard in results] == list(BORN) * 10
@@ -414,7 +434,7 @@ def test_a_module_travels_between_processes() -> None:
         ({"tools": [tool(name="finish")(minus)]}, "A tool cannot be called 'finish' here"),
         ({"tools": [born, born]}, "Two tools are called 'born'"),
         ({"tools": born}, "tools is a list"),
-        ({"tools": [Predict("a -> b")]}, "a program is no tool; write an async function that awaits it"),
+        ({"tools": [Predict("a -> b")]}, "A program is no tool, .*; write a typed async function that awaits it"),
         ({"tools": [born], "max_steps": 0}, "max_steps is a whole number from 1 on"),
         ({"tools": [born], "max_steps": True}, "max_steps is a whole number from 1 on"),
         ({"tools": [born], "max_step": 3}, "max_step"),
