@@ -164,8 +164,8 @@ def test_a_corpus_that_cannot_be_used_is_refused(corpus: Any, complaint: str) ->
     ("settings", "complaint"),
     [
         ({"k": 0}, "k is a whole number from 1 on, got 0"),
-        ({"k": 4}, "k is up to 4, but the corpus has only 3"),
-        ({"k": dspex.Int(1, 5)}, "k is up to 5, but the corpus has only 3"),
+        ({"k": 4}, "k is up to 4, but the corpus has 3 passages"),
+        ({"k": dspex.Int(1, 5)}, "k is up to 5, but the corpus has 3 passages"),
         ({"k": dspex.Int(0, 2)}, "k is a whole number from 1 on, got 0"),
         ({"index": "bm52"}, "Unknown index 'bm52'. Did you mean 'bm25'"),
         ({"temperature": 0.5}, "Unknown setting of Retrieve 'temperature'"),
