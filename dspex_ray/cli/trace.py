@@ -10,7 +10,7 @@ import typer
 
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import err, out, print_json
-from dspex_ray.cli.trace_view import as_json, as_table, notes
+from dspex_ray.cli.trace_view import as_json, as_table, notes, said
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store
 from dspex_ray.tracing.lookup import FoundTrace, find_trace
@@ -43,8 +43,8 @@ def trace(
         out.print("Nothing in it failed.")
         return
     out.print(as_table(roots, content=content))
-    for note in notes(found, roots, content=content):
-        out.print(note, markup=False)
+    for line in (*(said(roots) if content else ()), *notes(found, roots, content=content)):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _write(path: Path, found: FoundTrace) -> None:

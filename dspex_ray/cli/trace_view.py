@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,29 +24,46 @@ _OPERATIONS = ("invoke_workflow ", "execute_tool ")
 
 
 def as_table(roots: Sequence[SpanNode], *, content: bool) -> Table:
-    """Return the trees as a table for a terminal."""
+    """Return the trees as a table for a terminal; with `content`, spans that `said` tells of have its numbers."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("span", overflow="fold")
     for title in ("time", "self", "tokens", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("outcome", overflow="fold")
+    numbers = {id(node): number for number, node in enumerate(_speaking(roots), 1)} if content else {}
     for root in roots:
-        _add(table, root, "", "", content=content)
+        _add(table, root, ("", ""), numbers)
     return table
 
 
-def _add(table: Table, node: SpanNode, first: str, rest: str, *, content: bool) -> None:
-    table.add_row(f"[dim]{first}[/dim]{_label(node)}", *_figures(node), _outcome(node))
-    said = list(_said(node)) if content else []
-    below = rest + ("│  " if node.children or node.hidden else "   ")
-    for line in said:
-        table.add_row(f"[dim]{below}[/dim][italic]{escape(line)}[/italic]")
+def _add(table: Table, node: SpanNode, marks: tuple[str, str], numbers: Mapping[int, int]) -> None:
+    """Add a node and those below it; `marks` stand before its own line and before theirs."""
+    first, rest = marks
+    number = f" [bold]#{numbers[id(node)]}[/bold]" if id(node) in numbers else ""
+    table.add_row(f"[dim]{first}[/dim]{_label(node)}{number}", *_figures(node), _outcome(node))
     for index, child in enumerate(node.children):
         is_last = index == len(node.children) - 1 and not node.hidden
         mark, on = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-        _add(table, child, rest + mark, rest + on, content=content)
+        _add(table, child, (rest + mark, rest + on), numbers)
     if node.hidden:
         table.add_row(f"[dim]{rest}└─ {node.hidden:,} more[/dim]")
+
+
+def said(roots: Sequence[SpanNode]) -> Iterator[str]:
+    """Yield what was said in each span that kept it, under its number in the table."""
+    for number, node in enumerate(_speaking(roots), 1):
+        yield f"\n#{number} {node.name}"
+        for title, key in _CONTENT:
+            if (value := node.attributes.get(key)) is not None:
+                text = _readable(str(value))
+                yield f"{title}: {text[:_MOST_SHOWN]}{'' if len(text) <= _MOST_SHOWN else ' ...'}"
+
+
+def _speaking(nodes: Sequence[SpanNode]) -> Iterator[SpanNode]:
+    for node in nodes:
+        if any(key in node.attributes for _, key in _CONTENT):
+            yield node
+        yield from _speaking(node.children)
 
 
 def _label(node: SpanNode) -> str:
@@ -80,14 +97,6 @@ def _outcome(node: SpanNode) -> str:
     if isinstance(attempts, int) and attempts > 1:
         told.append(f"[dim]{attempts} attempts[/dim]")
     return ", ".join(told)
-
-
-def _said(node: SpanNode) -> Iterator[str]:
-    for title, key in _CONTENT:
-        if (value := node.attributes.get(key)) is not None:
-            text = _readable(str(value))
-            cut = "" if len(text) <= _MOST_SHOWN else " ..."
-            yield f"{title}: {text[:_MOST_SHOWN]}{cut}"
 
 
 def _readable(value: str) -> str:

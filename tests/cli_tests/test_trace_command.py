@@ -123,7 +123,9 @@ def test_only_failures_only_so_many_and_the_slowest_first(run: Run) -> None:
 
 def test_what_was_said_is_shown_only_on_request_and_to_the_letter(run: Run) -> None:
     assert "Where is" not in run("run-1")[1]
-    assert "in: user: Where is [it]?" in run("run-1", "--content")[1]
+    _, out, _ = run("run-1", "--content")
+    assert "chat gpt #1" in out
+    assert "\n#1 chat gpt\nin: user: Where is [it]?\n" in out
     assert "What was said was not kept of it." in run("run-2", "--content")[1]
 
 
