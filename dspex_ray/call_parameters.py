@@ -19,30 +19,44 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError
 from dspex_ray.problems import shown
 
 if TYPE_CHECKING:
     from dspex_ray.program import Program
 
+_LOOKED_AT = 16  # values of a variable
+
 
 def call_parameters(program: Program) -> dict[str, Any]:
     """Return the fields of an `LMRequest` that a program sets. Raises ProgramError with every value that is wrong."""
-    found: dict[str, Any] = {}
-    wrong: list[str] = []
-    for name, (right, is_right) in _RULES.items():
-        value: Any = getattr(program, name, None)
-        if value is None:
-            continue
-        if is_right(value):
-            found[name] = value
-        else:
-            wrong.append(f"{name} is {right}, got {shown(value)}")
-    if wrong:
+    given: dict[str, Any] = {name: getattr(program, name, None) for name in _RULES}
+    found = {name: value for name, value in given.items() if value is not None}
+    if wrong := [told for name, value in found.items() if (told := _fault(name, value))]:
         raise ProgramError(f"{program.path}: {'; '.join(wrong)}.")
     if "stop" in found:
         found["stop"] = (found["stop"],) if isinstance(found["stop"], str) else tuple(found["stop"])
     return found
+
+
+def check_parameters(program_class: type[Program]) -> None:
+    """Raise ProgramError for every declared value, or value of a variable, that no call could use."""
+    wrong: list[str] = []
+    for name in _RULES:
+        declared: Any = getattr(program_class, name, None)
+        if isinstance(declared, property):
+            continue
+        values = declared.grid(_LOOKED_AT) if isinstance(declared, Variable) else [declared]
+        faults = [told for value in values if value is not None and (told := _fault(name, value))]
+        wrong += faults[:1]
+    if wrong:
+        raise ProgramError(f"{program_class.__name__}: {'; '.join(wrong)}.")
+
+
+def _fault(name: str, value: Any) -> str | None:
+    right, is_right = _RULES[name]
+    return None if is_right(value) else f"{name} is {right}, got {shown(value)}"
 
 
 def prompt_caching(program: Program) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dspex_coordination.variables import Variable
 from dspex_ray.answer_formats.base import AnswerFormat
 from dspex_ray.answer_formats.json_object import JSONObject
 from dspex_ray.answer_formats.sections import Sections
@@ -19,10 +20,19 @@ DEFAULT = "json"
 
 def answer_format(program: Program) -> AnswerFormat:
     """Return the format a program's `answer_format` names, `json` without one. Raises ProgramError for another."""
-    name: Any = getattr(program, "answer_format", DEFAULT)
+    return _named(getattr(program, "answer_format", DEFAULT), program.path)
+
+
+def check_answer_format(program_class: type[Program]) -> None:
+    """Raise ProgramError for a declared format, or a variable's value, that is none."""
+    declared: Any = getattr(program_class, "answer_format", DEFAULT)
+    for name in declared.grid(len(ANSWER_FORMATS) + 1) if isinstance(declared, Variable) else [declared]:
+        _named(name, program_class.__name__)
+
+
+def _named(name: Any, where: str) -> AnswerFormat:
     found = ANSWER_FORMATS.get(name) if isinstance(name, str) else None
     if found is None:
-        raise ProgramError(
-            f"{program.path}: answer_format is one of {one_of(list(ANSWER_FORMATS))}, got {shown(name)}."
-        )
+        known = one_of(list(ANSWER_FORMATS))
+        raise ProgramError(f"{where}: answer_format is one of {known}, got {shown(name)}.")
     return found

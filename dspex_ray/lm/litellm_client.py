@@ -32,7 +32,9 @@ from dspex_ray.lm.retry import Retry, Timing, timed_out
 from dspex_ray.lm.wire import error_answer, unless_filtered, usage_of
 
 _LOG = logging.getLogger(__name__)
-_BROKEN_JSON = frozenset({"JSONDecodeError", "APIResponseValidationError", "JSONSchemaValidationError"})
+_BROKEN_JSON = frozenset(
+    {"JSONDecodeError", "APIResponseValidationError", "JSONSchemaValidationError", "ValidationError"}
+)
 _BROKEN_CONNECTION = frozenset(
     {
         "ConnectError",
@@ -223,7 +225,8 @@ class LiteLLMLM:
         """Return what a stream cost in US dollars if it wrote to the provider's prompt cache, which costs extra."""
         if not getattr(usage, "cache_creation_input_tokens", None) or price_of(self._model) is None:
             return None
-        return sum(_litellm().cost_per_token(model=self._model, usage_object=usage))
+        prompt_usd, completion_usd = _litellm().cost_per_token(model=self._model, usage_object=usage)
+        return float(prompt_usd + completion_usd)
 
     def _reply(
         self,

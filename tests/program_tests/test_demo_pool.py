@@ -114,3 +114,11 @@ def test_a_subset_keeps_the_order_asked_for() -> None:
 def test_json_that_is_no_pool_is_refused(bad: object) -> None:
     with pytest.raises(DataError):
         DemoPool.from_json(bad)
+
+
+def test_the_letters_of_a_picture_do_not_count_for_nearness() -> None:
+    picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    rows = [{"photo": picture, "hint": "a dog on grass"}, {"photo": "https://x.test/1.png", "hint": "a cat on a roof"}]
+    pool = DemoPool([make_example(row, {"label": row["hint"][2:5]}) for row in rows])
+    chosen = pool.select({"select": "nearest", "k": 1}, {"photo": picture, "hint": "the cat on our roof"})
+    assert [example.output["label"] for example in chosen] == ["cat"]

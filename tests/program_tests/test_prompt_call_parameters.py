@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from dspex_coordination.variables import Choice, Float, Int
+from dspex_ray.answer_formats.names import check_answer_format
+from dspex_ray.call_parameters import check_parameters
 from dspex_ray.errors import ProgramError, UsageError
 from dspex_ray.lm.cache.key import request_key
 from dspex_ray.program import Program
@@ -61,6 +63,27 @@ def test_every_wrong_parameter_is_told_at_once_before_the_model_is_asked(scripte
     assert "timeout_s is a number of seconds above 0, got 0" in told
     assert "max_tokens is a whole number from 1 on, got True" in told
     assert lm.requests == []
+
+
+def test_what_no_call_could_use_is_told_of_the_class() -> None:
+    class Odd(Program):
+        Input, Output = Tuned.Input, Tuned.Output
+        temperature = 0.5
+
+    check_parameters(Odd)
+    check_parameters(Tuned)
+    check_answer_format(Odd)
+    for name, value, told in (
+        ("seed", 1.5, "Odd: seed is a whole number, got 1.5"),
+        ("stop", Choice(["a", ""]), "Odd: stop is a text or a list of texts, none of them empty, got ''"),
+        ("max_tokens", Int(0, 9, default=4), "Odd: max_tokens is a whole number from 1 on, got 0"),
+    ):
+        kind = type("Odd", (), {name: value})
+        with pytest.raises(ProgramError, match=told):
+            check_parameters(kind)
+    for form in ("xml", Choice(["json", "yaml"]), None):
+        with pytest.raises(ProgramError, match="answer_format is one of 'json', 'text', got"):
+            check_answer_format(type("Odd", (), {"answer_format": form}))
 
 
 def test_samples_of_one_question_are_different_cache_entries_and_the_same_ones_each_time(scripted: Any) -> None:
