@@ -51,7 +51,7 @@ def wait_for_four_that_hang(victims: ModelServer) -> None:
 
     def hang() -> bool:
         counted = victims.counters()
-        return counted["answered"] == 20 and counted["in_flight"] == 4
+        return (counted["answered"], counted["in_flight"]) == (20, 4)
 
     wait_for("four calls hang", hang)
 
