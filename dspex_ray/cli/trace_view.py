@@ -52,10 +52,10 @@ def _add(table: Table, node: SpanNode, marks: tuple[str, str], numbers: Mapping[
 def said(roots: Sequence[SpanNode]) -> Iterator[str]:
     """Yield what was said in each span that kept it, under its number in the table."""
     for number, node in enumerate(_speaking(roots), 1):
-        yield f"\n#{number} {node.name}"
+        yield f"\n#{number} {_printable(node.name)}"
         for title, key in _CONTENT:
             if (value := node.attributes.get(key)) is not None:
-                text = _readable(str(value))
+                text = _printable(_readable(str(value)))
                 yield f"{title}: {text[:_MOST_SHOWN]}{'' if len(text) <= _MOST_SHOWN else ' ...'}"
 
 
@@ -73,7 +73,7 @@ def _label(node: SpanNode) -> str:
     for operation in _OPERATIONS:
         name = name.replace(operation, "", 1)
     place = node.attributes.get("dspex.place")
-    return escape(name) + (f" [dim]{escape(str(place))}[/dim]" if place else "")
+    return escape(_printable(name)) + (f" [dim]{escape(_printable(str(place)))}[/dim]" if place else "")
 
 
 def _figures(node: SpanNode) -> tuple[str, str, str, str]:
@@ -88,7 +88,7 @@ def _outcome(node: SpanNode) -> str:
     if node.record is not None and node.is_failed:
         kind, text = str(found.get("error.type", "failed")), str(found.get("dspex.error", ""))
         text = text.removeprefix(f"{kind}: ")
-        told.append(f"[red]{escape(f'{kind}: {text[:200]}' if text else kind)}[/red]")
+        told.append(f"[red]{escape(_printable(f'{kind}: {text[:200]}' if text else kind))}[/red]")
     elif node.record is None and node.errors:
         told.append(f"[red]{node.errors:,} failed[/red]")
     if found.get("dspex.cached"):
@@ -97,6 +97,11 @@ def _outcome(node: SpanNode) -> str:
     if isinstance(attempts, int) and attempts > 1:
         told.append(f"[dim]{attempts} attempts[/dim]")
     return ", ".join(told)
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters: a model's reply must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _readable(value: str) -> str:
@@ -125,9 +130,8 @@ def seconds(value: float) -> str:
 def notes(found: FoundTrace, roots: Sequence[SpanNode], *, content: bool) -> Iterator[str]:
     """Return what has to be said below the table."""
     calls, unpriced = sum(root.calls for root in roots), sum(root.unpriced for root in roots)
-    yield f"{found.total:,} spans, {calls:,} model calls" + (
-        f", {unpriced:,} without a known price" if unpriced else ""
-    )
+    counted = f"{found.total:,} span{'s' * (found.total != 1)}, {calls:,} model call{'s' * (calls != 1)}"
+    yield counted + (f", {unpriced:,} without a known price" if unpriced else "")
     if found.source == "ledger":
         yield "No spans were kept of it: this is made of the ledger's model calls. DSPEX_TRACE=store keeps spans."
     elif len(found.spans) < found.total:

@@ -15,7 +15,7 @@ from dspex_ray.store import open_store
 from dspex_ray.store.spans import SpanStore
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-SAID = [{"role": "user", "parts": [{"type": "text", "content": "Where is [it]?"}]}]
+SAID = [{"role": "user", "parts": [{"type": "text", "content": "Where is [it]?\x1b[2J"}]}]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -45,7 +45,7 @@ CHAT = {
     "dspex.attempts": 2,
     "gen_ai.input.messages": json.dumps(SAID),
 }
-FAILED = {"error.type": "LMTimeoutError", "dspex.error": "no answer [late]"}
+FAILED = {"error.type": "LMTimeoutError", "dspex.error": "no answer [late]\x1b"}
 ROWS = [
     row(1, None, "optimize Route", (0, 10)),
     row(2, 1, "invoke_agent task-1", (1, 4), attributes={"dspex.trial": 0}),
@@ -104,8 +104,8 @@ def test_a_run_is_a_tree_with_times_tokens_cost_and_outcomes(run: Run) -> None:
         "├─ trial 0: invoke_agent task-1 3.0 s 0 µs 1,200 + 30 $0.0125",
         "│ └─ row 5: Route a.b 3.0 s 1.5 s 1,200 + 30 $0.0125",
         "│ └─ chat gpt 1.5 s 1.5 s 1,200 + 30 $0.0125 2 attempts",
-        "└─ trial 1: invoke_agent task-2 6.0 s 6.0 s LMTimeoutError: no answer [late]",
-        "5 spans, 1 model calls",
+        "└─ trial 1: invoke_agent task-2 6.0 s 6.0 s LMTimeoutError: no answer [late]\ufffd",
+        "5 spans, 1 model call",
     ]
 
 
@@ -125,7 +125,7 @@ def test_what_was_said_is_shown_only_on_request_and_to_the_letter(run: Run) -> N
     assert "Where is" not in run("run-1")[1]
     _, out, _ = run("run-1", "--content")
     assert "chat gpt #1" in out
-    assert "\n#1 chat gpt\nin: user: Where is [it]?\n" in out
+    assert "\n#1 chat gpt\nin: user: Where is [it]?\ufffd[2J\n" in out
     assert "What was said was not kept of it." in run("run-2", "--content")[1]
 
 
