@@ -81,12 +81,15 @@ class LMLoadContract(LMContract):
         with ModelServer(weather=Weather(script=["ok", "hang"])) as server:
             self.run(self.make_lm(server), give_up)
 
-    def test_wrong_usage_is_never_taken_for_tokens_or_money(self) -> None:
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_wrong_usage_is_never_taken_for_tokens_or_money(self, stream: bool) -> None:  # noqa: FBT001 - pytest passes it
         with ModelServer(weather=Weather(script=["wrong_usage"])) as server:
+            lm = self.make_lm(server, timing=CountedSleep().timing())
             try:
-                reply = self.complete(self.make_lm(server, timing=CountedSleep().timing()), ask("hello"))
+                reply = self.chunks(lm, ask("hello"))[-1].reply if stream else self.complete(lm, ask("hello"))
             except LMBadReplyError:
                 return
+        assert reply is not None
         if reply.attempts == 1:
             assert (reply.text, reply.usage.total_tokens, reply.cost_usd) == ("hello", 0, None)
         else:  # refused as malformed, and asked again
