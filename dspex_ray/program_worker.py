@@ -10,7 +10,6 @@ from typing import Any
 
 from dspex_agents import AgentContext
 from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
-from dspex_ray.agent_meter import AgentMeter
 from dspex_ray.call_buffer import CallBuffer, Row
 from dspex_ray.calls import CallLog, metered, recording, tagged
 from dspex_ray.demos import DemoPool
@@ -18,6 +17,7 @@ from dspex_ray.errors import UsageError
 from dspex_ray.evaluation import RowScore, evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
+from dspex_ray.ledger_meter import LedgerMeter, ledger_of
 from dspex_ray.lm.limits.lender import SHARED_LENDER, AgentLender
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.parcel import Parcel
@@ -88,14 +88,14 @@ class ProgramWorker:
         self._tracing: TracingSettings | None = tracing.open() if tracing is not None else None
         self._buffer: CallBuffer | None = None
         self._lender: AgentLender | None = None
-        self._meter: AgentMeter | None = None
+        self._meter: LedgerMeter | None = None
         self._context: AgentContext | None = None
 
     async def start(self, context: AgentContext) -> None:
         """Begin to send the records of model calls to the ledger, and to share budgets and limits with the system."""
         self._context, self._buffer, self._lender = context, CallBuffer(LedgerSink(context)), AgentLender(context)
         await self._buffer.start()
-        self._meter = AgentMeter(context)
+        self._meter = LedgerMeter(ledger_of(context), context.clock)
         await self._meter.start()
         SHARED_LENDER.offer(self._lender)
         if self._tracing is not None:

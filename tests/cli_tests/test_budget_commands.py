@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 
 from dspex_ray.calls import CallRecord
@@ -16,6 +15,7 @@ from dspex_ray.demo.program import DATA
 from dspex_ray.lm.prices import price_table
 from dspex_ray.store import open_store
 
+parquet: Any = pytest.importorskip("pyarrow.parquet")
 DEMO = "dspex_ray.demo.program:ShopRoute"
 
 
@@ -127,11 +127,11 @@ def test_lines_and_single_calls_are_exported_as_their_ending_says(
     run(capsys, "cost", "--export", str(lines), "--each", "--agent", "task-1", *at)
     assert [json.loads(line)["id"] for line in lines.read_text().splitlines()] == ["0", "2"]
     run(capsys, "cost", "--export", str(calls), "--each", *at)
-    read = pyarrow.parquet.read_table(calls).to_pylist()
+    read = parquet.read_table(calls).to_pylist()
     assert [(row["id"], row["cost_usd"], row["reserved_usd"]) for row in read][3] == ("3", None, 0.25)
     sums = tmp_path / "d.parquet"
     run(capsys, "cost", "--export", str(sums), *at)
-    assert sum(row["calls"] for row in pyarrow.parquet.read_table(sums).to_pylist()) == 4
+    assert sum(row["calls"] for row in parquet.read_table(sums).to_pylist()) == 4
 
 
 def test_an_export_that_cannot_be_is_the_users_mistake(

@@ -1,15 +1,16 @@
-"""The meter of an agent's process: budgets and the journal by way of the ledger agent."""
+"""The meter of a process that asks a ledger agent: budgets and the journal, without a store of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from dspex_agents import MessageError, RandomIds
+from dspex_agents import AgentSystemError, Clock, IdSource, RandomIds
 from dspex_agents.agent import AgentContext
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.gate import BudgetGate
@@ -24,11 +25,24 @@ _RENEW_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class AgentBudgetLender:
-    """Asks the system's ledger agent for slices of budgets. Made on the agent's event loop; asked from any."""
+class AskLedger(Protocol):
+    """The way to the ledger agent: of an agent of its system, or of a process outside."""
 
-    def __init__(self, context: AgentContext) -> None:
-        self._context, self._loop = context, asyncio.get_running_loop()
+    def __call__(self, body: Any, *, control: bool = False, retry_safe: bool = False) -> Coroutine[Any, Any, Any]:
+        """Return the ledger's answer, within 10 s. Raises an AgentSystemError."""
+        ...
+
+
+def ledger_of(context: AgentContext) -> AskLedger:
+    """Return an agent's way to the ledger of its system."""
+    return partial(context.ask, LEDGER, timeout_s=_TIMEOUT_S)
+
+
+class AgentBudgetLender:
+    """Asks the ledger agent for slices of budgets. Made on the event loop of the way to it; asked from any."""
+
+    def __init__(self, ask: AskLedger) -> None:
+        self._ask_ledger, self._loop = ask, asyncio.get_running_loop()
 
     async def budgets(self) -> Sequence[SetBudget]:
         """Return all budgets that are set."""
@@ -41,21 +55,22 @@ class AgentBudgetLender:
         return lent
 
     async def _ask(self, body: Any) -> Any:
-        asking = self._context.ask(LEDGER, body, control=True, timeout_s=_TIMEOUT_S)
+        asking = self._ask_ledger(body, control=True)
         if asyncio.get_running_loop() is self._loop:
             return await asking
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, self._loop))
 
 
-class AgentMeter:
-    """Meters the calls of one agent. Start it before the first call and stop it after the last.
+class LedgerMeter:
+    """Meters the calls of a process that has no store, by way of the ledger agent; made on its event loop.
 
-    Whatever killed processes of this machine left in their journals goes to the ledger first.
+    Start it before the first call and stop it after the last. Whatever killed processes of this machine left in their
+    journals goes to the ledger first.
     """
 
-    def __init__(self, context: AgentContext) -> None:
-        self._context, self._loop = context, asyncio.get_running_loop()
-        self._gate = BudgetGate(new_holder(RandomIds()), AgentBudgetLender(context), context.clock)
+    def __init__(self, ask: AskLedger, clock: Clock, ids: IdSource | None = None) -> None:
+        self._ask, self._loop = ask, asyncio.get_running_loop()
+        self._gate = BudgetGate(new_holder(ids or RandomIds()), AgentBudgetLender(ask), clock)
         self._folder: Path | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.meter = CallMeter(self._gate, None)
@@ -63,8 +78,8 @@ class AgentMeter:
     async def start(self) -> None:
         """Begin the journal where the ledger says; without one, with a log line, if it does not answer."""
         try:
-            told: str = await self._context.ask(LEDGER, GetJournalFolder(), control=True, timeout_s=_TIMEOUT_S)
-        except MessageError as error:
+            told: str = await self._ask(GetJournalFolder(), control=True)
+        except AgentSystemError as error:
             _log.warning("no journal of model calls, since the ledger did not say where: %s", error)
         else:
             self._folder = Path(told)
@@ -101,9 +116,9 @@ class AgentMeter:
             return
         try:
             await asyncio.to_thread(fold, self._folder, self._keep)
-        except (MessageError, TimeoutError, OSError) as error:
+        except (AgentSystemError, TimeoutError, OSError) as error:
             _log.warning("journals of model calls in %s stay for later: %s", self._folder, error)
 
     def _keep(self, rows: list[Row], holder: str | None) -> None:
-        kept = self._context.ask(LEDGER, KeepJournal(tuple(rows), holder), timeout_s=_TIMEOUT_S, retry_safe=True)
+        kept = self._ask(KeepJournal(tuple(rows), holder), retry_safe=True)
         asyncio.run_coroutine_threadsafe(kept, self._loop).result(timeout=2 * _TIMEOUT_S)
