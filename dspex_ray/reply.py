@@ -23,17 +23,19 @@ _QUOTES = "\"'`*\u201c\u201d\u2018\u2019 \t\r\n"
 def parse_reply(text: str, output: type[S]) -> S:
     """Return the output a reply spells: one JSON object, alone, fenced or in prose, or a bare label.
 
-    A bare label counts where the schema has one field without a default and that is a Literal. Raises OutputError
-    with every problem, and the raw reply, if there is no object, none that is valid, or two valid ones that differ.
+    A bare label counts where the schema has one field without a default and that is a Literal; what a model thinks
+    aloud in `<think>` first does not. Raises OutputError with every problem, and the raw reply, if there is no object,
+    none that is valid, or two valid ones that differ.
     """
+    said = without_thoughts(text)
     try:
-        objects = _objects(text)
+        objects = _objects(said)
     except Conflict as error:
         raise OutputError(f"The reply contradicts itself: {error}.", text) from error
     except _TooMuchError as error:
         raise OutputError("The reply has too many braces to tell which are the answer.", text) from error
     if not objects:
-        bare = _bare_label(text, output)
+        bare = _bare_label(said, output)
         if bare is not None:
             return bare
         raise OutputError(f"The reply holds no JSON object: {shown(text)}.", text)
@@ -45,6 +47,12 @@ def parse_reply(text: str, output: type[S]) -> S:
     if any(one != valid[0] for one in valid[1:]):
         raise OutputError(f"The reply holds {len(valid)} different answers; only one can be meant.", text)
     return valid[0]
+
+
+def without_thoughts(text: str) -> str:
+    """Return what stands behind the `<think>` block that a reply begins with; all of it if there is none."""
+    start, mark, rest = text.partition("</think>")
+    return rest if mark and start.lstrip().startswith("<think>") else text
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

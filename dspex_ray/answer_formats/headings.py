@@ -78,11 +78,11 @@ def _way(line: str) -> Way:
     return Way.BOLD if line.startswith(("#", "**", "__")) else Way.BARE
 
 
-def ways(text: str, headings: Headings) -> Iterator[dict[str, list[str]]]:
+def ways(text: str, headings: Headings, *, bare: bool = True) -> Iterator[dict[str, list[str]]]:
     """Yield the sections of a text, for each way to read it that finds headings, the plainest first.
 
-    Bold headings count beside those with hashes; those within fences only without any outside, bare ones only without
-    any other.
+    Bold headings count beside those with hashes; those within fences only without any outside, `bare` ones only without
+    any other, and not where they are ruled out.
     """
     lines = text.split("\n")
     marks = list(_marks(lines, headings))
@@ -92,7 +92,7 @@ def ways(text: str, headings: Headings) -> Iterator[dict[str, list[str]]]:
     ]
     if not chosen[1]:
         chosen.append([mark for mark in marks if mark.way is not Way.BARE])
-    if not chosen[-1]:
+    if bare and not chosen[-1]:
         chosen.append(marks)
     yield from (_divided(lines, one) for one in chosen if one)
 

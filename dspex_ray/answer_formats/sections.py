@@ -14,6 +14,7 @@ a field, unless there are no others. Anything before the first heading and after
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -25,8 +26,10 @@ from dspex_ray.answer_formats.section_values import Kind, kind_of, read_value, s
 from dspex_ray.errors import OutputError
 from dspex_ray.loose_json import Conflict
 from dspex_ray.problems import joined, shown
-from dspex_ray.reply import parse_reply
+from dspex_ray.reply import parse_reply, without_thoughts
 from dspex_ray.schema import Schema, check
+
+_OBJECT = re.compile(r"\s*(?:```\w*\s*)?\{")  # the keys of a JSON object, without quotes, look like bare headings
 
 
 class Sections(AnswerFormat):
@@ -63,7 +66,8 @@ class Sections(AnswerFormat):
     def read(self, text: str, output: type[S]) -> S:
         """Return what the sections say; a reply without any may still be the JSON object."""
         headings, kinds = _plan(output)
-        found = list(ways(text, headings))
+        said = without_thoughts(text)
+        found = list(ways(said, headings, bare=not _OBJECT.match(said)))
         if not found:
             return parse_reply(text, output)
         sections = max(found, key=len)  # the plainest of those that give as many fields

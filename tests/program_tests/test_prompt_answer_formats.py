@@ -45,6 +45,9 @@ MEANT = Solved(reasoning="Half of 8.", answer=4.0)
         "## reasoning\nHalf of 8.\n## answer\n4\n## final note\nnull\n## unit\nM.\n## tags\n[]",
         "## reasoning\nHalf of 8.\n## answer\n4\n## answer\n4",
         '{"reasoning": "Half of 8.", "answer": 4}',
+        '{\n  reasoning: "Half of 8.",\n  answer: 4,\n}',
+        "```\n{\nreasoning: 'Half of 8.',\nanswer: 4\n}\n```",
+        "<think>\n## answer\n5?\n</think>\n\n## reasoning\nHalf of 8.\n## answer\n4\n## end",
     ],
 )
 def test_sections_are_found_however_they_are_headed(text: str) -> None:

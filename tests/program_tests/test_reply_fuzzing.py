@@ -122,6 +122,7 @@ _WRAPS: list[Callable[[str], str]] = [
     lambda text: f"<answer>\n{text}\n</answer>",
     lambda text: f"**Answer**\n\n{text}",
     lambda text: text.replace("\n", "\r\n"),
+    lambda text: f"<think>\n{text[: len(text) // 2]}\n</think>\n{text}",
 ]
 
 
@@ -231,6 +232,7 @@ _HOSTILE = [
     "a:" * 50_000,
     "[[ ## a ## ]]" * 10_000,
     "\n" * 100_000,
+    "<think>" * 20_000 + "</think>" * 20_000,
     '"' * 100_000,
     "{" + "\ud800" * 10_000,
     '{"a": "\\ud800"}',

@@ -43,6 +43,8 @@ class Facts(Schema):
         '[{"intent": "card"}]',
         '{"intent": "card", "confidence": "1.0"}',
         '{"intent": "card", "intent": "card"}',
+        '<think>\nPerhaps {"intent": "cash"}?\n</think>\n{"intent": "card"}',
+        "\n<think></think> card",
     ],
 )
 def test_an_object_is_found_however_it_is_wrapped(text: str) -> None:
@@ -57,7 +59,19 @@ def test_a_bare_label_counts_where_one_literal_is_asked(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "cards", "cash or card", "I would say card", "null", "3", "[]", "confidence: card"]
+    "text",
+    [
+        "",
+        "cards",
+        "cash or card",
+        "<think>card",
+        "card</think>",
+        "I would say card",
+        "null",
+        "3",
+        "[]",
+        "confidence: card",
+    ],
 )
 def test_prose_is_no_label(text: str) -> None:
     with pytest.raises(OutputError, match="no JSON object") as caught:
