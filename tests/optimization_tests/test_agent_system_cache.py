@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from limited_programs import limited
 
-from dspex_ray.lm.cache import CacheSettings
 from dspex_ray.lm.limits import LMLimits
 from dspex_ray.store import Store
 from dspex_ray.testing.model_faults import Weather
@@ -42,12 +41,9 @@ def test_equal_requests_at_once_are_one_call_of_a_system_and_later_ones_none(sto
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("kind", ["memory", "disk"])
-def test_equal_requests_of_a_system_of_processes_meet_in_one_of_them(
-    ray_cluster: str, store: Store, tmp_path: Path, kind: Any
-) -> None:
+def test_equal_requests_of_a_system_of_processes_meet_in_one_of_them(ray_cluster: str, store: Store) -> None:
     with ModelServer(weather=SLOW) as server:
-        program = limited(server, LMLimits()).with_cache(CacheSettings(kind, str(tmp_path / "replies")))
+        program = limited(server, LMLimits()).with_cache("memory")
         with program.to_agent_system(store=store) as system:
             assert set(asyncio.run(asked(system)).values()) == {1}
             assert calls(server) == DIFFERENT
