@@ -20,11 +20,11 @@ class Ballots:
     votes: tuple[tuple[Hashable, int], ...] = ()
     taken: int = 0
 
-    def with_vote(self, group: Hashable) -> Ballots:
-        """Return the ballots with one more sample, of this group."""
+    def with_vote(self, group: Hashable, times: int = 1) -> Ballots:
+        """Return the ballots with one more sample of this group, or with several."""
         known = dict(self.votes)
-        known[group] = known.get(group, 0) + 1
-        return replace(self, votes=tuple(known.items()), taken=self.taken + 1)
+        known[group] = known.get(group, 0) + times
+        return replace(self, votes=tuple(known.items()), taken=self.taken + times)
 
     def with_failure(self, samples: int = 1) -> Ballots:
         """Return the ballots with more samples that have no vote."""
@@ -68,10 +68,8 @@ class Ballots:
     def _extremes(self, count: int) -> Iterator[Ballots]:
         """Yield what `count` more samples lead to at best and at worst: nothing between settles sooner."""
         yield self.with_failure(count)
-        best = self
-        for _ in range(count):
-            best = best.with_vote(self.winner[0] if self.winner else "")
-        yield best
+        if count:
+            yield self.with_vote(self.winner[0] if self.winner else "", count)
 
     def _is_certain(self, left: int) -> bool:
         leader = self.winner

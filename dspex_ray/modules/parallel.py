@@ -33,13 +33,27 @@ class Parallel(Strategy):
         own = vars(cls)
         if "programs" in own:
             cls.programs = _programs(own["programs"], cls.__name__)
-            made = _schemas(cls.programs, cls.__name__)
+            made = cls._schemas(cls.programs)
             for name, value in zip(("Input", "Output", "columns"), (*made, _columns(cls.programs)), strict=True):
                 if name not in own:
                     setattr(cls, name, value)
         if not is_abstract(cls) and not hasattr(cls, "programs"):
             raise ProgramError(f"{cls.__name__} has no programs; write in it: programs = {{'name': Route(), ...}}")
         super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def _schemas(cls, programs: Mapping[str, Program]) -> tuple[type[Schema], type[Schema]]:
+        """Return Input and Output. Raises ProgramError for programs that cannot run together."""
+        inputs = list(dict.fromkeys(one.Input for one in programs.values()))
+        try:
+            merged = inputs[0] if len(inputs) == 1 else merge_schemas(*inputs, name="Input")
+            return merged, cls._joined_output(programs)
+        except ProgramError as error:
+            raise ProgramError(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def _joined_output(cls, programs: Mapping[str, Program]) -> type[Schema]:
+        return make_schema("Output", {name: one.Output for name, one in programs.items()})
 
     @classmethod
     def _declare(cls) -> None:
@@ -65,11 +79,18 @@ class Parallel(Strategy):
 
     async def predict(self, input: Any) -> Any:  # noqa: A002 - as in the base
         """Return all outputs."""
+        outputs, failed = await self._asked(input)
+        if failed:
+            raise next(iter(failed.values()))
+        return self.Output.model_construct(**outputs)
+
+    async def _asked(self, given: Schema) -> tuple[dict[str, Any], dict[str, Exception]]:
+        """Return the programs' outputs and the errors of those that failed by themselves, in the programs' order."""
         failed: dict[str, Exception] = {}
 
         async def one(name: str, program: Any) -> Any:
             try:
-                return await program.acall(_part_of(input, program))
+                return await program.acall(_part_of(given, program))
             except Exception as error:  # a program is the user's code and may raise anything
                 if isinstance(error, UsageError) or is_infrastructure(error):
                     raise
@@ -81,10 +102,8 @@ class Parallel(Strategy):
                 tasks = {name: group.create_task(one(name, program)) for name, program in self.programs.items()}
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
-        for name in tasks:
-            if name in failed:
-                raise failed[name]
-        return self.Output.model_construct(**{name: task.result() for name, task in tasks.items()})
+        outputs = {name: task.result() for name, task in tasks.items() if name not in failed}
+        return outputs, {name: failed[name] for name in tasks if name in failed}
 
 
 def _part_of(given: Schema, program: Program) -> Any:
@@ -99,15 +118,6 @@ def _programs(given: Any, name: str) -> dict[str, Program]:
             f"{name} takes at least one program by name, such as {{'tone': Tone()}}, got {shown(given)}."
         )
     return {key: as_program(one, f"{name}: {key}") for key, one in given.items()}
-
-
-def _schemas(programs: Mapping[str, Program], name: str) -> tuple[type[Schema], type[Schema]]:
-    inputs = list(dict.fromkeys(one.Input for one in programs.values()))
-    try:
-        merged = inputs[0] if len(inputs) == 1 else merge_schemas(*inputs, name="Input")
-        return merged, make_schema("Output", {key: one.Output for key, one in programs.items()})
-    except ProgramError as error:
-        raise ProgramError(f"{name}: {error}") from error
 
 
 def _columns(programs: Mapping[str, Program]) -> dict[str, str]:

@@ -87,7 +87,9 @@ class SelfConsistency(Wrapper):
         return self._elected(ballots, firsts, failed)
 
     async def _round(self, given: Schema, start: int, count: int) -> list[Sample]:
-        async with aclosing(in_order(lambda at: self._sample(given, start + at), count, ahead=count)) as samples:
+        async with aclosing(
+            in_order(lambda at: self._sample(given, start + at), count, ahead=_MOST_AT_ONCE)
+        ) as samples:
             return [sample async for sample in samples]
 
     def _elected(self, ballots: Ballots, firsts: dict[Hashable, Any], failed: list[OutputError]) -> Any:
