@@ -25,9 +25,7 @@ def by_temperature(**answers: str) -> Any:
 
     def rule(_: Messages, body: Mapping[str, Any]) -> str:
         answer = answers[f"at{body.get('temperature', 0):.0f}"]
-        return (
-            BAD if answer == "-" else json.dumps({"answer": answer, **({"reasoning": "so"} if answer == "!" else {})})
-        )
+        return BAD if answer == "-" else json.dumps({"answer": answer})
 
     return rule
 

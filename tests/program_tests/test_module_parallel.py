@@ -240,6 +240,32 @@ def test_a_model_out_of_reach_stops_all_at_once() -> None:
         mapped([*"abc", "unreachable", *"defghijkl"], concurrency=3)
 
 
+def test_a_batch_that_is_cancelled_leaves_no_call_behind() -> None:
+    async def check() -> tuple[int, int]:
+        started, ended = asyncio.Semaphore(0), 0
+
+        class Waits(Length):
+            """Wait for ever."""
+
+            async def predict(self, input: Any) -> Any:  # noqa: A002 - the public name
+                nonlocal ended
+                started.release()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended += 1
+
+        batch = asyncio.create_task(parallel_map(Waits(), [{"text": "x"}] * 5, concurrency=3))
+        for _ in range(3):
+            await asyncio.wait_for(started.acquire(), 5)
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+        return ended, len(asyncio.all_tasks())
+
+    assert asyncio.run(check()) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
