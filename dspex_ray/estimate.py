@@ -17,7 +17,7 @@ from dspex_ray.call_record import CallRecord
 from dspex_ray.calls import CallLog, metered, recording
 from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, load_data
-from dspex_ray.errors import DspexError, UsageError
+from dspex_ray.errors import ConfigurationError, DspexError, UsageError
 from dspex_ray.evaluation import evaluate_rows
 from dspex_ray.example import Example
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest, Usage
@@ -92,8 +92,7 @@ def estimate(
     if sample < 0 or trials < 1:
         raise UsageError(f"sample must be at least 0 and trials at least 1, got {sample} and {trials}.")
     dataset = load_data(data, type(program), mapping=mapping)
-    model = chosen_lm(program.lm_name)
-    prices = prices_of(model)
+    prices = prices_of(_client_or_name(program))
     looked_at = _spread(dataset, sample or _LOOKED_AT)
     if sample:
         chosen = default_metric(type(program), dataset) if metric is None else resolve_metric(metric)
@@ -108,7 +107,7 @@ def estimate(
     return Estimate(
         rows=Range(*map(float, times)),
         sampled=sample and len(looked_at),
-        model=model if isinstance(model, str) else model.model,
+        model=_model_name(program),
         priced_by=str(price_table()),
         **ranges,  # type: ignore[arg-type]  # only the cost may be None
     )
@@ -149,7 +148,7 @@ class _NothingSent:
     stand_in: _StandIn
     holder: str = "estimate"
 
-    async def admit(self, _intent: CallRecord, lm: LM, request: LMRequest) -> None:
+    async def admit(self, intent: CallRecord, lm: LM, request: LMRequest) -> None:  # noqa: ARG002 - the protocol's
         if lm is not self.stand_in:
             self.stand_in.asked.append((request, count_prompt_tokens(request.messages[-1:])))
             raise _NotSentError
@@ -158,16 +157,28 @@ class _NothingSent:
         """Nothing to settle."""
 
 
+def _client_or_name(program: Program) -> LM | str:
+    """Return the client, which may have a price of its own; the name where a key or an address is missing."""
+    try:
+        return program.lm
+    except ConfigurationError:
+        return _model_name(program)
+
+
+def _model_name(program: Program) -> str:
+    chosen = chosen_lm(program.lm_name)
+    return chosen if isinstance(chosen, str) else chosen.model
+
+
 async def _looked(program: Program, examples: Sequence[Example]) -> list[tuple[LMRequest, int]]:
-    model = chosen_lm(program.lm_name)
-    stand_in = _StandIn(model if isinstance(model, str) else model.model)
+    stand_in = _StandIn(_model_name(program))
     dry = program.with_lm(stand_in).with_cache("off")
     with metered(_NothingSent(stand_in)):
         for example in examples:
             try:
                 await dry.acall(example.input)
-            except DspexError:
-                continue  # the stand-in's answers need not do; what was asked until then counts
+            except Exception:  # noqa: BLE001, S112 - the program's own code, on answers that mean nothing
+                continue  # what was asked until then counts
     return stand_in.asked
 
 
