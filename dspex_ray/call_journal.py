@@ -34,6 +34,7 @@ Keep = Callable[[list[Row], str | None], None]
 _ENDING: Final = ".jsonl"
 _LARGEST: Final = 4 << 20
 _LONGEST_ERROR: Final = 500
+_NEEDED: Final = frozenset({"id", "at", "program", "model", "status"})
 _CLOSED: Final = b'\n{"closed":true}'
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class CallJournal:
         self._lock = Lock()
         self._failed = False
         self._file, self._size = -1, 0
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._begin()
 
     def intend(self, row: Row) -> None:
@@ -178,9 +179,9 @@ def _read(path: Path) -> tuple[dict[str, Row], bool]:
             row = json.loads(line) if line else {}
         except ValueError:
             continue
-        if row.get("closed"):
+        if isinstance(row, dict) and row.get("closed"):
             is_closed = True
-        elif "id" in row:
+        elif isinstance(row, dict) and row.keys() >= _NEEDED:
             rows[row["id"]] = row
     return rows, is_closed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 DEFAULT_PATH = ".dspex/dspex.db"
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -165,10 +168,18 @@ def open_store(url: str | None = None, settings: Settings | None = None) -> Stor
         )
     try:
         store = Store(Database(_absolute(chosen)))
-        fold(journal_folder(store.database.url), store.keep_journal)
+        _fold(store)
     except DatabaseError as error:
         raise ConfigurationError(str(error)) from error
     return store
+
+
+def _fold(store: Store) -> None:
+    folder = journal_folder(store.database.url)
+    try:
+        fold(folder, store.keep_journal)
+    except OSError as error:
+        _log.warning("journals of model calls in %s stay for who may read them: %s", folder, error)
 
 
 def _absolute(url: str) -> str:

@@ -10,10 +10,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from dspex_ray.call_journal import CallJournal, Row, fold, journal_folder
 from dspex_ray.calls import CallRecord
+from dspex_ray.store import open_store
 
 
 class Kept:
@@ -154,3 +157,21 @@ def test_journals_lie_beside_a_sqlite_file_else_in_a_folder_of_the_store_alone(t
     assert remote[0] != remote[1]
     assert "secret" not in str(remote[0])
     assert journal_folder("sqlite:////nowhere/at/all.db").parent == remote[0].parent
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(noise=st.lists(st.binary(max_size=40), max_size=5), cut=st.integers(0, 400))
+def test_no_bytes_in_a_journal_keep_the_store_from_opening(tmp_path: Path, noise: list[bytes], cut: int) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    folder = journal_folder(url)
+    journal = CallJournal(folder, "dead")
+    journal.intend(intent("whole"))
+    journal.intend(intent("cut"))
+    journal.close()
+    (path,) = folder.glob("*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(b"\n".join([whole[: max(len(whole) - cut, len(whole) // 2)], *noise]))
+    store = open_store(url)
+    assert store.totals().unknown in (1, 2)
+    store.database.close()
+    assert not list(folder.glob("*.jsonl"))
