@@ -25,8 +25,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy.engine import make_url
-
 Row = dict[str, Any]
 Keep = Callable[[list[Row], str | None], None]
 """Keeps rows of calls durably; called with the holder when it is dead and these are all that is left of its calls."""
@@ -191,9 +189,9 @@ def journal_folder(url: str) -> Path:
 
     A machine that cannot write beside the SQLite file keeps them in a temporary one, too.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        path = Path(parsed.database)
+    scheme, _, rest = url.partition(":///")
+    if scheme.startswith("sqlite") and rest:
+        path = Path(rest.partition("?")[0])
         if os.access(path.parent, os.W_OK):
             return path.with_name(f"{path.name}-journals")
     digest = sha256(url.encode()).hexdigest()[:16]  # the URL may hold a password
