@@ -19,6 +19,7 @@ from dspex_ray.agent_system import (
     check_workers,
     start_agent_system,
 )
+from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls import tagged
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
@@ -51,6 +52,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     optimizer: str = "auto",
     trials: int = 30,
     budget_usd: float | None = None,
+    hard_budget_usd: float | None = None,
     stop: StopRule | None = None,
     early: Sequence[Mapping[str, Any]] = (),
     validation: Any = None,
@@ -77,9 +79,11 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     worse than any that keeps all. `optimizer` is a name of `OPTIMIZERS`; `auto` suits it to space, data and objectives.
 
     `trials` bounds the candidates, `budget_usd` the money, `stop` whatever else, such as `NoImprovement(10) |
-    TimeSpent(3600)`. `early` are values to try first. With `resume`, the run of that id goes on where it stopped; with
-    `fork`, a new run begins with what that one has found (to resume that one, give `fork` again). The result does not
-    depend on the number of workers, up to 8, unless `reproducible` is False, which waits for no slow trial.
+    TimeSpent(3600)`: what is under way is finished. `hard_budget_usd` is a `Budget` of the run, checked before each
+    call: without room left the run stops and can be resumed with a higher one. `early` are values to try first. With
+    `resume`, the run of that id goes on where it stopped; with `fork`, a new run begins with what that one has found
+    (to resume that one, give `fork` again). The result does not depend on the number of workers, up to 8, unless
+    `reproducible` is False, which waits for no slow trial.
 
     Raises UsageError (nothing tunable, unknown optimizer or run, bad data), LMError when the model is out of reach, and
     InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
@@ -112,6 +116,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     check_workers(workers)
     check_runtime(runtime)
     plan = prepare(request, run_id, kept, is_new=resume is None)
+    if hard_budget_usd is not None:
+        kept.set_budget(Budget(scope="run", name=run_id, usd=hard_budget_usd), now=clock.now())
     if resume is not None:
         SweepStore(kept.database).request(resume, "resume", {}, clock.now())  # a paused run would stay so
     if plan.is_new:

@@ -39,6 +39,9 @@ def optimize(
     map_: Mapping = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     budget_usd: Annotated[float | None, typer.Option(help="Ask for no more candidates once this is spent.")] = None,
+    hard_budget_usd: Annotated[
+        float | None, typer.Option(help="Send no call that could take the run beyond this; resume with a higher one.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Ask for no more candidates after so long.")] = None,
     calls: Annotated[int | None, typer.Option(help="Ask for no more candidates after so many model calls.")] = None,
     patience: Annotated[
@@ -80,6 +83,7 @@ def optimize(
         "reproducible": not any_order,
         "trials": trials,
         "budget_usd": budget_usd,
+        "hard_budget_usd": hard_budget_usd,
         "validation": validation,
         "mapping": mapping_of(map_),
         "seed": seed,

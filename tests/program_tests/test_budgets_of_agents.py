@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import dspex_ray as dspex
 from dspex_agents import ChildSpec, SupervisorSpec, SystemSpec, start_local_system
+from dspex_agents.ids import CountingIds
 from dspex_ray.agent_system import start_agent_system
 from dspex_ray.budgets.amounts import Amounts
 from dspex_ray.budgets.book import TakeSlice
@@ -21,6 +23,9 @@ from dspex_ray.calls import CallRecord
 from dspex_ray.demo.program import DATA, ShopRoute
 from dspex_ray.errors import BudgetExceededError, DspexError
 from dspex_ray.ledger_agent import LEDGER, LedgerAgent
+from dspex_ray.lm.base import LMReply, LMRequest
+from dspex_ray.lm.embedded import EmbeddedNearest
+from dspex_ray.lm.prices import Price
 from dspex_ray.store import Store, open_store
 
 
@@ -43,6 +48,27 @@ def test_a_search_without_budget_left_stops_loses_nothing_and_goes_on_when_it_is
     found = dspex.optimize(ShopRoute(), DATA, resume=run_id, **options)
     assert len(found.history) == 3
     assert all(trial.failed is None for trial in found.history)
+
+
+class Priced(EmbeddedNearest):
+    """A model whose calls cost a dollar in a thousand."""
+
+    price = Price(0.0, 1e-6, 0.0)
+    model = "test/priced"
+
+    async def complete(self, request: LMRequest) -> LMReply:
+        reply = await super().complete(request)
+        return dataclasses.replace(reply, model=self.model, cost_usd=0.001)
+
+
+def test_a_run_with_a_hard_budget_spends_no_more_and_can_be_resumed_with_a_higher_one(store: Store) -> None:
+    program = ShopRoute().with_lm(Priced())
+    options: dict[str, Any] = {"trials": 2, "runtime": "in-process", "store": store, "optimizer": "random"}
+    with pytest.raises(DspexError, match="BudgetExceededError: The budget run:run-1"):
+        dspex.optimize(program, DATA, hard_budget_usd=0.1, ids=CountingIds(), **options)
+    assert 0.0 < store.totals().cost_usd <= 0.1
+    found = dspex.optimize(program, DATA, hard_budget_usd=100.0, resume="run-1", **options)
+    assert len(found.history) == 2
 
 
 def test_an_agent_answers_until_its_budget_is_spent_and_its_error_reaches_the_caller(store: Store) -> None:
