@@ -85,3 +85,6 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "reasoning_effort": ("a word", lambda value: isinstance(value, str) and bool(value)),
     "timeout_s": ("a number of seconds above 0", lambda value: _number(value) and value > 0),
 }
+
+PARAMETERS = tuple(_RULES)
+"""The attributes that are fields of a request; see the table above."""

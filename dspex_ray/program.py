@@ -10,22 +10,32 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
+from dspex_ray.answer_formats.names import check_answer_format
+from dspex_ray.call_parameters import check_parameters
 from dspex_ray.calls import within_program
 from dspex_ray.configuration import checked_cache, checked_limits
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
+from dspex_ray.labelled import labelled_output
 from dspex_ray.lm.base import LM, ChatMessage
 from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.lm.limits.settings import LMLimits
 from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
-from dspex_ray.program_declaration import INPUT, check_instruction, check_schemas, declared_space, is_abstract
+from dspex_ray.program_declaration import (
+    INPUT,
+    DocstringInstruction,
+    check_instruction,
+    check_schemas,
+    declared_space,
+    is_abstract,
+)
 from dspex_ray.program_path import program_path
 from dspex_ray.program_state import restored, state_of
 from dspex_ray.program_types import Answers, Asked
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import Schema
-from dspex_ray.sub_programs import Parts, declared_parts, rebuilt, refuse_circles, walk
+from dspex_ray.sub_programs import Parts, declared_parts, rebuilt, refuse_circles, shows_rows_of, walk
 from dspex_ray.tracing.spans import program_span
 from dspex_ray.typed_call import demos_variable, typed_call
 
@@ -60,6 +70,9 @@ class Program:
     unlabelled: ClassVar[frozenset[str]] = frozenset()
     """Output fields that data and demonstrations need not have, such as a chain of thought."""
 
+    instruction: Any = DocstringInstruction()
+    """What the model is told: the docstring, unless a text or a `Text` variable is declared here."""
+
     values: dict[str, Any]
     demo_pool: DemoPool
     part_pools: Mapping[str, DemoPool]
@@ -78,6 +91,9 @@ class Program:
             return  # a base to be completed, or a class that is being unpickled and gets its attributes next
         check_schemas(cls)
         check_instruction(cls)
+        check_answer_format(cls)
+        check_parameters(cls)
+        labelled_output(cls)  # raises for an `unlabelled` name that is no field
         cls._declare()
         if cls.predict is Program.predict:
             demos_variable(cls)
@@ -122,8 +138,9 @@ class Program:
 
     def _under(self, whole: Program, path: str) -> Self:
         pools = {name.removeprefix(f"{path}."): pool for name, pool in whole.part_pools.items()}
-        same = all(set(a.model_fields) == set(b.model_fields) for a, b in zip(_sides(self), _sides(whole), strict=True))
-        pool = whole.part_pools.get(path) or self.demo_pool or (whole.demo_pool if same else self.demo_pool)
+        pool = whole.part_pools.get(path) or self.demo_pool
+        if not pool and shows_rows_of(self, whole):
+            pool = whole.demo_pool
         return self._copy(
             **_assignment({name: whole.values[f"{path}.{name}"] for name in self._space.names}),
             demo_pool=pool,
@@ -166,16 +183,6 @@ class Program:
 
     def _bound_parts(self) -> Parts:
         return {name: vars(self)[name] for name in self._parts}
-
-    @property
-    def instruction(self) -> str:
-        """The docstring of the class or of the nearest base that has one; a plain sentence if none has."""
-        for base in type(self).__mro__:
-            if base is Program:
-                break
-            if base.__doc__:
-                return inspect.cleandoc(base.__doc__)
-        return f"Given {', '.join(self.Input.model_fields)}, answer with {', '.join(self.Output.model_fields)}."
 
     @property
     def path(self) -> str:
@@ -244,7 +251,8 @@ class Program:
     def with_limits(self, limits: LMLimits | None) -> Self:
         """Return a copy whose model is asked no more than so often; None goes back to the process's default.
 
-        A client of your own keeps the limits that it was made with.
+        They hold for all workers of a system and all replicas of an endpoint together, elsewhere for each process. A
+        client of your own keeps the limits that it was made with.
         """
         return self._copy(_source=self._source.but(limits=checked_limits(limits)))
 
@@ -362,9 +370,9 @@ class Program:
 
     async def aclose(self) -> None:
         """Close the connections of models made from names, on the loop that used them. The program stays usable."""
-        sources = dict.fromkeys([self._source, *(child._source for child in self.parts.values())])  # noqa: SLF001 - of this class
-        for source in sources:
-            await source.aclose()
+        await self._source.aclose()
+        for _, child in walk(self._bound_parts()):
+            await child.aclose()
 
     def state(self) -> dict[str, Any]:
         """Return what makes this program, as JSON: path, values, demonstrations and model name; never a secret.
@@ -393,10 +401,6 @@ class Program:
 _RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__")) - {
     "instruction"
 }
-
-
-def _sides(program: Program) -> tuple[type[Schema], type[Schema]]:
-    return program.Input, program.Output
 
 
 def _assignment(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,27 @@ def is_abstract(cls: type[Program]) -> bool:
     return not hasattr(cls, "Input") and not hasattr(cls, "Output")
 
 
+class DocstringInstruction:
+    """The instruction of a program that declares none: its docstring, else a plain sentence.
+
+    It is that of the class or of the nearest base with schemas; what bases without them say is meant for programmers.
+    """
+
+    def __get__(self, program: Program | None, owner: type[Program]) -> Any:
+        if program is None:
+            return self
+        for base in owner.__mro__:
+            if base.__doc__ and not is_abstract(base):
+                return inspect.cleandoc(base.__doc__)
+        return f"Given {', '.join(owner.Input.model_fields)}, answer with {', '.join(owner.Output.model_fields)}."
+
+
 def check_instruction(cls: type[Program]) -> None:
-    """Raise ProgramError if `instruction` is declared as anything but a text, a `Text` variable or a property."""
+    """Raise ProgramError if `instruction` is declared as anything but a text or a `Text` variable."""
     declared: Any = next((vars(base)["instruction"] for base in cls.__mro__ if "instruction" in vars(base)), "")
-    if not isinstance(declared, str | Text | property) or (isinstance(declared, str) and not declared.strip()):
+    if not isinstance(declared, str | Text | DocstringInstruction | property) or (
+        isinstance(declared, str) and not declared.strip()
+    ):
         raise ProgramError(f"{cls.__name__}.instruction is a text or a Text variable, got {shown(declared)}.")
 
 

@@ -64,7 +64,7 @@ def _made(path: str) -> Program:
 
 
 def _takes_signature(found: Any) -> bool:
-    return isinstance(found, type) and issubclass(found, modules.Predict)
+    return isinstance(found, type) and issubclass(found, modules.Strategy)
 
 
 def _found(path: str, search: str | os.PathLike[str] | None) -> Any:

@@ -10,6 +10,7 @@ from dspex_ray.problems import shown
 
 if TYPE_CHECKING:
     from dspex_ray.program import Program
+    from dspex_ray.schema import Schema
 
 Parts = Mapping[str, Any]
 """By attribute: a program, or a tuple, list or dict of parts."""
@@ -56,6 +57,16 @@ def walk(parts: Parts) -> Iterator[tuple[str, Program]]:
             yield from walk({f"{name}.{position}": one for position, one in enumerate(value)})
         else:
             yield name, value
+
+
+def shows_rows_of(part: Program, whole: Program) -> bool:
+    """Return whether a solved row of the whole is one of the part: it has those fields, and others only by default."""
+    return _covers(part.Input, whole.Input) and _covers(part.Output, whole.Output, part.unlabelled)
+
+
+def _covers(own: type[Schema], given: type[Schema], spare: frozenset[str] = frozenset()) -> bool:
+    needed = {name for name, info in own.model_fields.items() if info.is_required()} - spare
+    return needed <= given.model_fields.keys() <= own.model_fields.keys()
 
 
 def rebuilt(value: Any, path: str, made: Callable[[str], Program]) -> Any:

@@ -24,6 +24,8 @@ from dspex_ray.streaming.heard_call import HeardCall, heard_call
 if TYPE_CHECKING:
     from dspex_ray.program import Program
 
+_SEEDS = 1 << 31  # what every provider takes
+
 
 async def typed_call(program: Program, values: Schema, *, rollout_id: int = 0) -> Schema:
     """Ask the program's model for its output; `rollout_id` tells repeats apart in every cache, see `rollout`.
@@ -58,12 +60,15 @@ async def _answered(program: Program, request: LMRequest, form: AnswerFormat, he
 def _request(program: Program, values: Schema, form: AnswerFormat, rollout_id: int) -> LMRequest:
     demos, fixed = _demos(program, values, form)
     stable = 1 + (sum(map(len, demos)) if fixed else 0)
+    rollout, parameters = joined_rollout(rollout_id), call_parameters(program)
+    if rollout and "seed" in parameters:
+        parameters["seed"] = (parameters["seed"] + rollout) % _SEEDS  # else every repeat would be the same
     return LMRequest(
         messages=with_advice(render(program.Output, program.instruction, demos, values, form), program.place),
         response_schema=form.schema(program.Output),
-        rollout_id=joined_rollout(rollout_id),
+        rollout_id=rollout,
         stable_messages=stable if prompt_caching(program) else 0,
-        **call_parameters(program),
+        **parameters,
     )
 
 

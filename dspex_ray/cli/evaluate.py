@@ -25,6 +25,7 @@ from dspex_ray.ledger import ledger
 from dspex_ray.metrics import default_metric, resolve_metric
 from dspex_ray.program import Program
 from dspex_ray.store import Store, open_store
+from dspex_ray.tracing.joining import keep_in
 
 _METRICS = (
     "exact, contains, f1, numeric, semantic, judge, with options as in numeric(tolerance=0.01), or module:function."
@@ -62,6 +63,7 @@ def evaluate(
         if path is not None:
             require_place(path, endings)
     kept = open_store(store)
+    keep_in(kept)
     loaded, label = instance(program, version, lm, kept)
     other = None if against is None else _other(program, against, lm, kept)
     if limit is not None and limit < 1:

@@ -15,6 +15,7 @@ from dspex_ray.ledger import ledger
 from dspex_ray.program import Program
 from dspex_ray.store import open_store
 from dspex_ray.streaming import stream as pieces_of
+from dspex_ray.tracing.joining import keep_in
 
 
 def run(
@@ -38,6 +39,7 @@ def run(
     A value is read as JSON where its field is no text.
     """
     kept = open_store(store)
+    keep_in(kept)
     loaded, label = instance(program, version, lm, kept)
     fields = fields_of(inputs or [], loaded.Input)
     with ledger(kept) as log, tagged(version=label):

@@ -32,6 +32,7 @@ from dspex_ray.problems import shown
 from dspex_ray.program import Program
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import literal_options
+from dspex_ray.tracing.spans import span
 
 Progress = Callable[[int, int], None]
 """Called after each row with (rows done, rows in all), on the event loop; what it raises stops the evaluation."""
@@ -139,9 +140,10 @@ async def aevaluate(
     dataset, chosen = _prepared(program, data, metric, mapping, limit)
     started = time.perf_counter()
     try:
-        scores = await evaluate_rows(
-            program, dataset.examples, chosen, concurrency=concurrency, progress=progress, keep=keep
-        )
+        with span("step", f"evaluate {type(program).__name__}"):
+            scores = await evaluate_rows(
+                program, dataset.examples, chosen, concurrency=concurrency, progress=progress, keep=keep
+            )
     finally:
         await close_metric(chosen)
     return summarize(scores, time.perf_counter() - started, dataset.examples, **_described(program, dataset, chosen))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from dspex_coordination.variables import Variable
+from dspex_ray.call_parameters import PARAMETERS
 from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.modules.recipe import Recipe
 from dspex_ray.modules.signature import Signature
 from dspex_ray.program import Program
 from dspex_ray.program_declaration import is_abstract
 
-REQUEST_SETTINGS = frozenset({
-    "temperature", "top_p", "max_tokens", "stop", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort",
-    "timeout_s", "model", "answer_format",
-})  # fmt: skip
+REQUEST_SETTINGS = frozenset({*PARAMETERS, "prompt_caching", "answer_format", "model"})
 """What any module passes on to its model call, as a value or as a variable."""
 _DECLARATIONS = frozenset({"instruction", "demos", "columns", "constraints", "unlabelled"})
 _MADE_ONLY = ("lm", "name")
@@ -48,16 +45,6 @@ class Strategy(Program):
         if around is None:
             raise ProgramError(f"{cls.__name__} is made around {cls._wants()}.")
         return cls._made(around, settings)
-
-    @property
-    def instruction(self) -> str:
-        """The docstring of the class that declares it or of a base with schemas; a plain sentence if none has."""
-        for base in type(self).__mro__:
-            if base is Strategy:
-                break
-            if base.__doc__ and issubclass(base, Program) and not is_abstract(base):
-                return inspect.cleandoc(base.__doc__)
-        return f"Given {', '.join(self.Input.model_fields)}, answer with {', '.join(self.Output.model_fields)}."
 
     @classmethod
     def _wants(cls) -> str:

@@ -22,7 +22,7 @@ class ProgramServiceFor:
     @property
     def description(self) -> str:
         """The program's instruction."""
-        return self._program.instruction
+        return str(self._program.instruction)
 
     def input_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the program's Input."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dspex_ray.calls import CallRecord
-from dspex_ray.cli import main
+from dspex_ray.cli import main, output
 from dspex_ray.store import open_store
 from dspex_ray.store.spans import SpanStore
 
@@ -81,7 +81,7 @@ def store(tmp_path: Path) -> str:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], store: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(output.out, "width", 160)  # else what the terminal of the first test had
 
     def once(*words: str, at: str = store) -> tuple[int, str, str]:
         code = main._run(["trace", *words, "--store", at])

@@ -46,23 +46,21 @@ def test_every_parameter_may_be_a_variable_or_a_plain_value(scripted: Any) -> No
     assert (request.timeout_s, request.temperature, request.top_p) == (12.0, None, None)
 
 
-def test_every_wrong_parameter_is_told_at_once_before_the_model_is_asked(scripted: Any) -> None:
-    class Wrong(Program):
-        Input, Output = Tuned.Input, Tuned.Output
-        temperature = "hot"
-        stop = ("",)
-        timeout_s = 0
-        max_tokens = True
-
-    lm = scripted(GOOD)
+def test_every_wrong_parameter_is_told_at_once_when_it_is_declared() -> None:
     with pytest.raises(ProgramError) as caught:
-        Wrong().with_lm(lm).run(question="q")
+
+        class Wrong(Program):
+            Input, Output = Tuned.Input, Tuned.Output
+            temperature = "hot"
+            stop = ("",)
+            timeout_s = 0
+            max_tokens = True
+
     told = str(caught.value)
     assert "temperature is a number, got 'hot'" in told
     assert "stop is a text or a list of texts, none of them empty, got ('',)" in told
     assert "timeout_s is a number of seconds above 0, got 0" in told
     assert "max_tokens is a whole number from 1 on, got True" in told
-    assert lm.requests == []
 
 
 def test_what_no_call_could_use_is_told_of_the_class() -> None:

@@ -44,7 +44,8 @@ from dspex_coordination.errors import OptimizerError
 from dspex_coordination.objectives import SCORE, Bound, Objective, check_measures
 from dspex_coordination.space import Space
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "errand"]
+"""The rows of a trial are of one split. `errand` has no rows of data: see `Ask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class SearchContext:
 
     def rows_of(self, split: Split) -> int:
         """Return the number of rows of a split."""
-        return self.train_rows if split == "train" else self.validation_rows
+        return {"train": self.train_rows, "validation": self.validation_rows, "errand": 1}[split]
 
     def check(self, owner: str, seed: int | None, max_trials: int | None) -> None:
         """Raise OptimizerError if an optimizer was made for another seed or number of trials (None: any)."""
@@ -99,17 +100,24 @@ class Ask:
 
     Rows on which this candidate was scored before, in a trial that is told, are taken from there at no cost, unless
     `fresh` asks for a new draw of a noisy score. So a longer look at a candidate pays only for the rows it adds.
+
+    With `traced` the worker tells how each row went, in `Told.notes`. An `errand` scores nothing: its candidate is any
+    JSON object, which a worker answers with JSON, told as the one output; it is a trial for the journal's sake, and
+    counts as none for `max_trials` or any stop rule but those on money, calls and time.
     """
 
     candidate: Candidate
     split: Split = "validation"
     rows: tuple[int, ...] | None = None
     fresh: bool = False
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What became of trial `number`. `scores` and `outputs` have one entry a row of `rows`; a failed trial has none.
+
+    So have the `notes` of a traced trial, each with `error`, `feedback` and `trace`; of any other they are empty.
 
     A score is None where the metric gave none; `failed` says why there are no scores at all. `measures` holds the
     means by name (see `dspex_coordination.objectives`); `score` is always among those of a trial that has a score.
@@ -124,6 +132,7 @@ class Told:
     cost_usd: float
     failed: str | None
     measures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[Mapping[str, Any] | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.rows) == len(self.scores) == len(self.outputs):
@@ -156,12 +165,13 @@ class Told:
             "cost_usd": self.cost_usd,
             "failed": self.failed,
             "measures": dict(self.measures),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Told:
         """Rebuild from `to_json`."""
-        sequences = {name: tuple(data[name]) for name in ("rows", "scores", "outputs")}
+        sequences = {name: tuple(data.get(name, ())) for name in ("rows", "scores", "outputs", "notes")}
         return Told(**{**data, **sequences, "candidate": Candidate(data["candidate"])})
 
 

@@ -98,7 +98,7 @@ class SearchOptimizer(ABC):
 
     def spent(self) -> bool:
         """Whether the search may open no further trial."""
-        return self.context.max_trials <= self.book.asked
+        return self.context.max_trials <= self.book.trials
 
     def best(self) -> Told | None:
         """Return the best validation trial told so far, without its outputs."""

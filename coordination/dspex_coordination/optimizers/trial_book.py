@@ -17,7 +17,8 @@ class TrialBook:
 
     Results are kept without their outputs. `earlier` holds those trials of earlier runs that can inform this search:
     on validation rows, scored, with every measure it compares by, and with a candidate of its space. `rows_asked` is
-    the number of rows asked, those left out that a trial takes over from an earlier one of the same candidate.
+    the number of rows asked, those left out that a trial takes over from an earlier one of the same candidate; `trials`
+    is the number of trials asked, errands left out of both.
     """
 
     def __init__(self, owner: str, context: SearchContext) -> None:
@@ -28,7 +29,7 @@ class TrialBook:
         self._seen: dict[str, int] = {}
         self._looks: dict[str, int] = {}
         self._latest: dict[str, Told] = {}
-        self.rows_asked = 0
+        self.rows_asked = self.trials = 0
         self._leaders: Leaders[Told] = Leaders(context)
         self.earlier: tuple[Told, ...] = tuple(_bare(told) for told in context.earlier if self._informs(told))
 
@@ -74,9 +75,12 @@ class TrialBook:
 
     def ask(self, ask: Ask) -> Ask:
         """Note a trial and return it."""
-        self._seen.setdefault(ask.candidate.key, self.asked)
         self._pending[self.asked] = ask
         self._asks.append(ask)
+        if ask.split == "errand":
+            return ask
+        self._seen.setdefault(ask.candidate.key, self.asked - 1)
+        self.trials += 1
         self.rows_asked += self.cost(ask)
         if ask.split == "validation":
             key = ask.candidate.key
@@ -106,6 +110,7 @@ class TrialBook:
                     "split": ask.split,
                     "rows": None if ask.rows is None else list(ask.rows),
                     "fresh": ask.fresh,
+                    "traced": ask.traced,
                 }
                 for ask in self._asks
             ],
@@ -116,7 +121,7 @@ class TrialBook:
         """Take over a saved book, and call `learn` with each result as it is noted, in the order of the tells."""
         for entry in state["asked"]:
             rows = None if entry["rows"] is None else tuple(entry["rows"])
-            self.ask(Ask(Candidate(entry["candidate"]), entry["split"], rows, entry["fresh"]))
+            self.ask(Ask(Candidate(entry["candidate"]), entry["split"], rows, entry["fresh"], entry["traced"]))
         for entry in state["told"]:
             candidate = self._asks[entry["number"]].candidate.to_json()
             blank = [None] * len(entry["rows"])
@@ -168,4 +173,4 @@ class TrialBook:
 
 
 def _bare(told: Told) -> Told:
-    return replace(told, outputs=(None,) * len(told.rows))
+    return replace(told, outputs=(None,) * len(told.rows), notes=())

@@ -37,7 +37,7 @@ def _told(store: SweepReader, run_id: str, rows_of: dict[str, int]) -> Iterator[
     for trial in store.trials(run_id):
         scores = known.setdefault((trial.candidate.key, trial.split), {})
         scores |= recorded.get(trial.number, {})
-        if trial.told_at is not None and trial.failed is None:
+        if trial.told_at is not None and trial.failed is None and trial.split != "errand":
             yield _as_told(trial, trial.rows or tuple(range(rows_of[trial.split])), scores)
 
 

@@ -186,7 +186,7 @@ class HandOuts:
                 self._waiting.put_back(again)
 
     def _rows_left(self, split: str, turns: Turns) -> int:
-        every = turns.context.train_rows if split == "train" else turns.context.validation_rows
+        every = {"train": turns.context.train_rows, "validation": turns.context.validation_rows}.get(split, 1)
         return every - sum(left == split for left, _ in turns.left_out)
 
     def _isolate(self, unit: Unit, reason: str, turns: Turns, batch: Batch) -> None:
@@ -228,15 +228,17 @@ class HandOuts:
         self._attempts += 1
 
     def _payload(self, unit: Unit, trial: Trial) -> EvaluateRows:
-        return EvaluateRows(self._run_id, unit.trial, trial.candidate.to_json(), unit.split, unit.rows)
+        values, traced = trial.candidate.to_json(), trial.ask.traced
+        return EvaluateRows(self._run_id, unit.trial, values, unit.split, unit.rows, traced)
 
     def _work(self, flight: Flight, trial: Trial) -> Work:
         """Return a unit whose affinity is its place in the split: equal rows of all trials meet at one worker."""
         unit, chunk = flight.unit, self._settings.chunk
+        anywhere = flight.twin or unit.split == "errand"
         return Work(
             flight.id,
             self._payload(unit, trial),
-            affinity=None if flight.twin else f"{unit.split}:{unit.rows[0] // chunk * chunk}",
+            affinity=None if anywhere else f"{unit.split}:{unit.rows[0] // chunk * chunk}",
             cost_hint=float(len(unit.rows)),
             attempts=1,  # losses are judged here
             avoid=unit.avoid,

@@ -182,5 +182,5 @@ class _Feed:
 
 def _ask_json(ask: Ask) -> dict[str, Any]:
     rows = None if ask.rows is None else list(ask.rows)
-    fresh = {"fresh": True} if ask.fresh else {}
-    return {"candidate": ask.candidate.to_json(), "split": ask.split, "rows": rows, **fresh}
+    wishes = {name: True for name in ("fresh", "traced") if getattr(ask, name)}
+    return {"candidate": ask.candidate.to_json(), "split": ask.split, "rows": rows, **wishes}

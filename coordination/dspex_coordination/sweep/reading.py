@@ -186,7 +186,10 @@ def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
 
 
 def _recorded(row: Any) -> RecordedRow:
-    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures, *metric = row
+    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures, *metric, trace = row
     measured = {} if measures is None else json.loads(measures)
-    result = RowResult.recorded(number, score, json.loads(output), cost_usd, latency_s, error, measured, *metric)
+    traced = None if trace is None else json.loads(trace)
+    result = RowResult.recorded(
+        number, score, json.loads(output), cost_usd, latency_s, error, measured, *metric, traced
+    )
     return RecordedRow(trial, result, worker)

@@ -8,6 +8,7 @@ from typing import Any
 from dspex_coordination.sweep.hand_outs import HandOuts
 from dspex_coordination.sweep.result import IsolatedRow, SweepResult, SweepStatus
 from dspex_coordination.sweep.stop_rules import Stop
+from dspex_coordination.sweep.trial import Trial
 from dspex_coordination.sweep.turns import Turns
 
 
@@ -38,7 +39,7 @@ def result_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, r
     return SweepResult(
         run_id=run_id,
         best=None if best is None else trials[best.number].summary(),
-        trials=tuple(trial.summary() for _, trial in sorted(trials.items()) if trial.told is not None),
+        trials=tuple(trial.summary() for _, trial in sorted(trials.items()) if _is_finished(trial)),
         cost_usd=fsum(trial.cost_usd for trial in trials.values()),
         status=status,
         front=tuple(trials[told.number].summary() for told in turns.board.leaders.front),
@@ -51,8 +52,9 @@ def result_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, r
 def progress_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, reason: str | None) -> dict[str, Any]:
     """Return counts, scores and cost so far, as JSON; cheap."""
     best, baseline = turns.optimizer.best(), turns.trials.get(0)
-    done = len(turns.trials) - len(turns.open)
-    total = len(turns.trials) if turns.optimizer.done else turns.context.max_trials
+    asked = sum(trial.split != "errand" for trial in turns.trials.values())
+    done = asked - sum(trial.split != "errand" for trial in turns.open.values())
+    total = asked if turns.optimizer.done else turns.context.max_trials
     return {
         "run_id": run_id,
         "trials_done": done,
@@ -67,6 +69,10 @@ def progress_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus,
         "percent": 100.0 * done / total if total else 100.0,
         "status": status,
     }
+
+
+def _is_finished(trial: Trial) -> bool:
+    return trial.told is not None and trial.split != "errand"
 
 
 def isolated(turns: Turns) -> tuple[IsolatedRow, ...]:

@@ -147,6 +147,7 @@ def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
         "measures": canonical_json(dict(result.measures)) if result.measures else None,
         "feedback": _text(result.feedback),
         "metric_cost_usd": result.metric_cost_usd,
+        "trace": None if result.trace is None else canonical_json(result.trace),
     }
 
 

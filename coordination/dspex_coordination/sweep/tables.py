@@ -47,6 +47,7 @@ rows = sa.Table(
     sa.Column("measures", sa.Text, nullable=True),  # null: none
     sa.Column("feedback", sa.Text, nullable=True),
     sa.Column("metric_cost_usd", sa.Float, nullable=False),
+    sa.Column("trace", sa.Text, nullable=True),  # null: none
 )
 attempts = sa.Table(
     "sweep_attempts",
@@ -135,8 +136,13 @@ def _add_metric(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_trace(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE sweep_rows ADD COLUMN trace TEXT")
+
+
 SWEEP_MIGRATIONS = (
     Migration("coordination-0001-sweeps", _create),
     Migration("coordination-0002-life", _add_life),
     Migration("coordination-0003-metric", _add_metric),
+    Migration("coordination-0004-trace", _add_trace),
 )

@@ -87,6 +87,7 @@ class Trial:
         known = [self._results[row] for row in rows if row in self._results]
         scores = {result.row: result.score for result in known}
         outputs = {result.row: result.output for result in known}
+        notes = {one.row: {"error": one.error, "feedback": one.feedback, "trace": one.trace} for one in known}
         if measures is None:
             measures = measures_of(known)
         told = Told(
@@ -99,6 +100,7 @@ class Trial:
             cost_usd,
             self.failed,
             measures,
+            tuple(map(notes.get, rows)) if self.ask.traced else (),
         )
         self.own = tuple(row for row in rows if row in self._results and row not in self._reused)
         self._results.clear()

@@ -146,7 +146,8 @@ class Turns:
     def _checked(self, ask: Ask) -> Ask:
         owner, count = self.optimizer.name, self.context.rows_of(ask.split)
         try:
-            self.context.space.validate(ask.candidate.values)
+            if ask.split != "errand":
+                self.context.space.validate(ask.candidate.values)
         except SpaceError as error:
             raise OptimizerError(f"{owner} asked for a candidate outside the space. {error}") from error
         rows = range(count) if ask.rows is None else ask.rows

@@ -13,23 +13,29 @@ from dspex_coordination.errors import SweepError
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRows:
-    """Payload of one unit of work: run the program with these values on these rows of a split."""
+    """Payload of one unit of work: run the program with these values on these rows of a split.
+
+    With `traced` each row's result has a `trace` of how it went. Of the split `errand` the values are the errand
+    itself, and the one row's output is the answer.
+    """
 
     run_id: str
     trial: int
     candidate_values: dict[str, Any]
     split: str
     rows: tuple[int, ...]
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
     """One row's result. `score` is None where the metric gave none; `output` is JSON.
 
-    An exception of the program on this row is `error` with `score=0.0`. `measures` and `feedback` are a metric's own.
+    An exception of the program on this row is `error` with `score=0.0`. `measures` and `feedback` are a metric's own;
+    `trace` tells how the program came to its output, as JSON.
     `cost_usd` is the whole bill of the row, and `metric_cost_usd` the part of it that the metric's own model calls
-    cost. Raises SweepError for a score, cost, latency or measure that is no finite number, or an output that is no
-    JSON: at the worker, where the fault is.
+    cost. Raises SweepError for a score, cost, latency or measure that is no finite number, or an output or trace that
+    is no JSON: at the worker, where the fault is.
     """
 
     row: int
@@ -41,6 +47,7 @@ class RowResult:
     measures: Mapping[str, float] = field(default_factory=dict)
     feedback: str | None = None
     metric_cost_usd: float = 0.0
+    trace: Any = None
 
     def __post_init__(self) -> None:
         if self.score is not None and not math.isfinite(self.score):
@@ -52,10 +59,11 @@ class RowResult:
         for name, value in self.measures.items():
             if not math.isfinite(value):
                 raise SweepError(f"Row {self.row}: the measure {name!r} must be finite, got {value!r}.")
-        try:
-            canonical_json(self.output)
-        except (TypeError, ValueError) as error:
-            raise SweepError(f"Row {self.row}: the output is no JSON value: {error}.") from error
+        for name in ("output", "trace"):
+            try:
+                canonical_json(getattr(self, name))
+            except (TypeError, ValueError) as error:
+                raise SweepError(f"Row {self.row}: the {name} is no JSON value: {error}.") from error
 
     @staticmethod
     def recorded(*values: Any) -> RowResult:
