@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dspex_ray.calls import CallRecord
 from dspex_ray.demo.program import DATA, ShopRoute
 from dspex_ray.errors import BudgetExceededError, DspexError
 from dspex_ray.ledger_agent import LEDGER, LedgerAgent
-from dspex_ray.lm.base import LMReply, LMRequest
+from dspex_ray.lm.base import LMChunk, LMReply, LMRequest
 from dspex_ray.lm.embedded import EmbeddedNearest
 from dspex_ray.lm.prices import Price
 from dspex_ray.store import Store, open_store
@@ -50,15 +50,23 @@ def test_a_search_without_budget_left_stops_loses_nothing_and_goes_on_when_it_is
     assert all(trial.failed is None for trial in found.history)
 
 
-class Priced(EmbeddedNearest):
-    """A model whose calls cost a dollar in a thousand."""
+class Priced:
+    """Answers as `embedded/nearest`; a call costs a dollar in a thousand."""
 
-    price = Price(0.0, 1e-6, 0.0)
     model = "test/priced"
+    price = Price(0.0, 1e-6, 0.0)
+
+    def __init__(self) -> None:
+        self._nearest = EmbeddedNearest()
 
     async def complete(self, request: LMRequest) -> LMReply:
-        reply = await super().complete(request)
-        return dataclasses.replace(reply, model=self.model, cost_usd=0.001)
+        return dataclasses.replace(await self._nearest.complete(request), model=self.model, cost_usd=0.001)
+
+    async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
+        yield LMChunk(reply=await self.complete(request))
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
 
 
 def test_a_run_with_a_hard_budget_spends_no_more_and_can_be_resumed_with_a_higher_one(store: Store) -> None:
