@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import socket
@@ -38,10 +37,10 @@ class CallMeter:
         """Reserve what the call may take and note that it is about to be sent; see `Meter`."""
         reservation = await self.gate.admit(intent, lm, request)
         if self.journal is not None:
+            row = intent.as_row()
             if reservation is not None:
-                most = reservation.most
-                intent = dataclasses.replace(intent, reserved_usd=most.usd, reserved_tokens=most.tokens)
-            self.journal.intend(intent.as_row())
+                row.update(reserved_usd=reservation.usd, reserved_tokens=reservation.tokens)
+            self.journal.intend(row)
         return reservation
 
     def ended(self, record: CallRecord, reserved: Reserved | None) -> None:
