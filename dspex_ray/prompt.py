@@ -32,6 +32,11 @@ def _system_text(output: Any, instruction: str, form: AnswerFormat) -> str:
     return f"{instruction}\n\n{form.asked(output)}"
 
 
+@lru_cache(maxsize=_CACHED_PROMPTS)
+def _system_message(output: Any, instruction: str, form: AnswerFormat) -> ChatMessage:
+    return ChatMessage("system", _system_text(output, instruction, form))
+
+
 def demo_messages(
     input_schema: type[Schema],
     output_schema: type[Schema],
@@ -57,8 +62,12 @@ def render(
     form: AnswerFormat = _JSON,
 ) -> tuple[ChatMessage, ...]:
     """Return the messages of one call: system, then the demonstrations in their order, then the input."""
-    system = ChatMessage("system", system_text(output_schema, instruction, form))
-    return (system, *(message for demo in demos for message in demo), input_message(values))
+    key: Any = output_schema
+    return (
+        _system_message(key, instruction, form),
+        *(message for demo in demos for message in demo),
+        input_message(values),
+    )
 
 
 def ask_again(

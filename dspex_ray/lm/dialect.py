@@ -33,7 +33,16 @@ class Dialect:
 
     def body(self, wire_model: str, request: LMRequest, *, stream: bool) -> dict[str, Any]:
         """Return the JSON body of `POST /chat/completions`."""
-        body: dict[str, Any] = {"model": wire_model, "messages": wire_messages(request.messages)}
+        body = {
+            "model": wire_model,
+            "messages": wire_messages(request.messages),
+            **self.options(request, stream=stream),
+        }
+        response_format = self.format_of(request)
+        return body if response_format is None else {**body, "response_format": response_format}
+
+    def options(self, request: LMRequest, *, stream: bool) -> dict[str, Any]:
+        """Return what the body says beside the model, the messages and the response format."""
         optional = {
             "temperature": request.temperature if self.sampling else None,
             "top_p": request.top_p if self.sampling else None,
@@ -43,14 +52,15 @@ class Dialect:
             "frequency_penalty": request.frequency_penalty,
             "presence_penalty": request.presence_penalty,
             "reasoning_effort": request.reasoning_effort,
-            "response_format": self._format(request),
         }
-        body.update((key, value) for key, value in optional.items() if value is not None and key not in self.without)
+        options: dict[str, Any] = {
+            key: value for key, value in optional.items() if value is not None and key not in self.without
+        }
         if stream:
-            body["stream"] = True
+            options["stream"] = True
             if self.usage_in_stream:
-                body["stream_options"] = {"include_usage": True}
-        return body
+                options["stream_options"] = {"include_usage": True}
+        return options
 
     def after_refusal(self, complaint: str, request: LMRequest) -> Dialect | None:
         """Return the dialect that avoids what a 400 complains about, or None when nothing of ours is to blame.
@@ -86,7 +96,8 @@ class Dialect:
             return replace(self, strict=False)
         return replace(self, response_format="json_object")
 
-    def _format(self, request: LMRequest) -> dict[str, Any] | None:
+    def format_of(self, request: LMRequest) -> dict[str, Any] | None:
+        """Return `response_format`; None where the request has no schema or the endpoint refuses one."""
         if request.response_schema is None or self.response_format == "none":
             return None
         if self.response_format == "json_object":

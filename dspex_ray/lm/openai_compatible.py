@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dspex_ray.errors import ConfigurationError, LMError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.context_window import check_fits
 from dspex_ray.lm.dialect import Dialect
+from dspex_ray.lm.encoded_body import encoded_body
 from dspex_ray.lm.limits.gate import ModelGate, Pass
 from dspex_ray.lm.limits.gates import Gates
 from dspex_ray.lm.limits.settings import LMLimits
@@ -200,7 +200,7 @@ class OpenAICompatibleLM:
     async def _send(self, call: _Call, gate: ModelGate, *, stream: bool) -> aiohttp.ClientResponse:
         """Send the request and return the response whose status is 200. Raises the LMError of any other status."""
         call.tried = self._dialect
-        body = json.dumps(call.tried.body(self._wire_model, call.request, stream=stream)).encode()
+        body = encoded_body(call.tried, self._wire_model, call.request, stream=stream)
         response = await self._session().post(self._url, data=body, allow_redirects=False)
         if response.status == 200:  # noqa: PLR2004 - HTTP's own number
             gate.heard(rate_news(response.headers))
