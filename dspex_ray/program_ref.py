@@ -11,8 +11,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from dspex_ray import modules
 from dspex_ray.errors import ProgramError, UnknownNameError
+from dspex_ray.modules import Strategy
 from dspex_ray.modules.recipe import Recipe
 from dspex_ray.problems import near, one_of, shown
 from dspex_ray.program import Program
@@ -56,7 +56,8 @@ def load_instance(path: str, *, search: str | os.PathLike[str] | None = None) ->
 def _made(path: str) -> Program:
     named = _MADE.fullmatch(path.strip())
     kind, signature = (named["kind"], named["signature"]) if named else ("Predict", path)
-    known = {name: found for name in modules.__all__ if _takes_signature(found := getattr(modules, name))}
+    home = importlib.import_module(Strategy.__module__.rpartition(".")[0])
+    known = {name: found for name in home.__all__ if _takes_signature(found := getattr(home, name))}
     if kind not in known:
         raise ProgramError(str(UnknownNameError("module", kind, known)))
     program: Program = known[kind](signature)
@@ -64,7 +65,7 @@ def _made(path: str) -> Program:
 
 
 def _takes_signature(found: Any) -> bool:
-    return isinstance(found, type) and issubclass(found, modules.Strategy)
+    return isinstance(found, type) and issubclass(found, Strategy) and found is not Strategy
 
 
 def _found(path: str, search: str | os.PathLike[str] | None) -> Any:
