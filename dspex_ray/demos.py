@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dspex_ray.context_value import Within
 from dspex_ray.errors import DataError, ProgramError
-from dspex_ray.example import Example, as_text
+from dspex_ray.example import Example, as_text, make_example
 from dspex_ray.problems import near, shown
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ _held_out: contextvars.ContextVar[str | None] = contextvars.ContextVar("dspex_he
 def held_out(example: Example) -> Within[None]:
     """Keep the example and its copies out of every selection within: a question must not hold its own answer."""
     return Within(_held_out, example.content_id, None)
+
+
+def given_example(demo: Mapping[str, Any]) -> Example:
+    """Return a demonstration that stands in a `Demos` value as an example; its id begins with that of its question."""
+    made = make_example(demo["input"], demo["output"])
+    return made if demo["of"] is None else Example(f"{demo['of']}-{made.id}", made.input, made.output)
 
 
 class DemoPool:
@@ -75,7 +81,8 @@ class DemoPool:
         """Return the examples a `Demos` value picks for an input, in the order they are shown.
 
         `{"select": "fixed", "ids": [...]}` gives those, in that order; `{"select": "nearest", "k": n}` gives the n
-        nearest to the input, the nearest last (closest to the question). An example under `held_out` is left out.
+        nearest to the input, the nearest last (closest to the question); `{"select": "given", "demos": [...]}` gives
+        those that stand in it. An example under `held_out` is left out, and so is a demonstration `of` it.
         Raises ProgramError for an unknown id or another form of value.
         """
         out = _held_out.get()
@@ -86,6 +93,8 @@ class DemoPool:
                 ranked = self._ranked(self._query(values), k + self._contents[out or ""])
                 near_ones = [e for e in (self.examples[i] for i in ranked) if e.content_id != out]
                 return near_ones[:k][::-1]
+            case {"select": "given", "demos": [*demos]}:
+                return [given_example(demo) for demo in demos if out is None or demo["of"] != out]
         forms = '{"select": "fixed", "ids": [...]} or {"select": "nearest", "k": 8}'
         raise ProgramError(f"Demonstrations are chosen by {forms}, got {shown(value)}.")
 

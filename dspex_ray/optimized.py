@@ -159,5 +159,5 @@ def _built(plan: SearchPlan, best: TrialSummary) -> Program:
     chosen = [program.values[name] for name, one in program.demo_pools.items() if one is pool]
     if any(value["select"] == "nearest" for value in chosen):
         return program
-    ids = dict.fromkeys(id_ for value in chosen for id_ in value["ids"])
+    ids = dict.fromkeys(id_ for value in chosen for id_ in value.get("ids", ()))
     return program.with_demo_pool(pool.subset(list(ids)))

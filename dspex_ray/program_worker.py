@@ -13,15 +13,19 @@ from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
 from dspex_ray.call_buffer import CallBuffer, Row
 from dspex_ray.calls import CallLog, metered, recording, tagged
 from dspex_ray.demos import DemoPool
+from dspex_ray.errands import run_errand
 from dspex_ray.errors import UsageError
 from dspex_ray.evaluation import RowScore, evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
 from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
 from dspex_ray.ledger_meter import LedgerMeter, ledger_of
+from dspex_ray.lm.base import LM
 from dspex_ray.lm.limits.lender import SHARED_LENDER, AgentLender
 from dspex_ray.metrics import Metric, close_metric
+from dspex_ray.model_source import ModelSource
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
+from dspex_ray.rollouts import rollout
 from dspex_ray.store import Version
 from dspex_ray.tracing import Span, TracingSettings, flush, span
 from dspex_ray.tracing.joining import LedgerSpans, join
@@ -57,6 +61,8 @@ class Bench:
     validation: tuple[Example, ...]
     metric: Metric
     concurrency: int = 16
+    prompt_lm: str | LM | None = None
+    """The model that runs errands; by default the program's own."""
 
 
 class WorkLostError(Exception):
@@ -90,6 +96,7 @@ class ProgramWorker:
         self._lender: AgentLender | None = None
         self._meter: LedgerMeter | None = None
         self._context: AgentContext | None = None
+        self._prompt_source: ModelSource | None = None
 
     async def start(self, context: AgentContext) -> None:
         """Begin to send the records of model calls to the ledger, and to share budgets and limits with the system."""
@@ -135,6 +142,8 @@ class ProgramWorker:
             await asyncio.to_thread(flush)
         for program in self._used:
             await program.aclose()
+        if self._prompt_source is not None:
+            await self._prompt_source.aclose()
         if self._bench is not None:
             await close_metric(self._bench.metric)
         if self._lender is not None:
@@ -171,9 +180,12 @@ class ProgramWorker:
     async def _evaluate(self, work: EvaluateRows) -> RowsEvaluated:
         if self._bench is None or self._pool is None:
             raise NotImplementedError("This agent was started to answer, not to search: it has no data.")
+        if work.split == "errand":
+            return await self._run_errand(work, self._bench)
         program = self._program.with_demo_pool(self._pool).with_values(work.candidate_values)
         split = self._bench.train if work.split == "train" else self._bench.validation
-        with recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._metered(), self._span():
+        repeats = rollout(work.trial if work.fresh else 0)
+        with repeats, recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._metered(), self._span():
             try:
                 scores = await evaluate_rows(
                     program,
@@ -181,6 +193,7 @@ class ProgramWorker:
                     self._bench.metric,
                     rows=work.rows,
                     concurrency=self._bench.concurrency,
+                    traced=work.traced,
                 )
             except BaseException as error:
                 self._keep(log)  # no rows will carry these calls to the store, and they are paid for all the same
@@ -189,6 +202,27 @@ class ProgramWorker:
                 raise
         rows = tuple(_row_result(one) for one in scores)
         return RowsEvaluated(rows, tuple(record.as_row() for record in log.records))
+
+    async def _run_errand(self, work: EvaluateRows, bench: Bench) -> RowsEvaluated:
+        with recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._metered(), self._span():
+            try:
+                answer = await run_errand(work.candidate_values, self._errand_model(bench))
+            except BaseException as error:
+                self._keep(log)
+                if is_infrastructure(error):
+                    raise WorkLostError(f"{type(error).__name__}: {error}") from error
+                raise
+        row = RowResult(0, None, answer, log.cost_usd)
+        return RowsEvaluated((row,), tuple(record.as_row() for record in log.records))
+
+    def _errand_model(self, bench: Bench) -> LM:
+        if bench.prompt_lm is None:
+            return self._program.lm
+        if not isinstance(bench.prompt_lm, str):
+            return bench.prompt_lm
+        if self._prompt_source is None:
+            self._prompt_source = ModelSource(bench.prompt_lm)
+        return self._prompt_source.client()
 
 
 def _row_result(one: RowScore) -> RowResult:
@@ -202,6 +236,7 @@ def _row_result(one: RowScore) -> RowResult:
         measures=one.measures,
         feedback=one.feedback,
         metric_cost_usd=one.metric_cost_usd,
+        trace=one.steps,
     )
 
 

@@ -19,6 +19,7 @@ from dspex_ray.problems import shown
 from dspex_ray.prompt import ask_again, demo_messages, render
 from dspex_ray.rollouts import joined_rollout
 from dspex_ray.schema import Schema
+from dspex_ray.steps import keep_step, wants_steps
 from dspex_ray.streaming.heard_call import HeardCall, heard_call
 
 if TYPE_CHECKING:
@@ -34,7 +35,15 @@ async def typed_call(program: Program, values: Schema, *, rollout_id: int = 0) -
     """
     form = answer_format(program)
     heard = heard_call(program.place, program.Output, form.name)
-    output = await _answered(program, _request(program, values, form, rollout_id), form, heard)
+    request = _request(program, values, form, rollout_id)
+    try:
+        output = await _answered(program, request, form, heard)
+    except OutputError as error:
+        if wants_steps():
+            keep_step(program.place, values.model_dump(mode="json"), error=error.message)
+        raise
+    if wants_steps():
+        keep_step(program.place, values.model_dump(mode="json"), output=output.model_dump(mode="json"))
     if heard is not None:
         await heard.close(output)
     return output

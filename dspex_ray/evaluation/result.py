@@ -20,7 +20,8 @@ class RowScore:
 
     `cost_usd` is the whole bill of the row and leaves out `unpriced_calls`; `metric_cost_usd` is the part of it that
     the metric's own model calls cost. `latency_s` is the program's time in seconds, without the metric's. The metric
-    gives `feedback` and `measures`; where the program failed, its error is the feedback.
+    gives `feedback` and `measures`; where the program failed, its error is the feedback. `steps` are those of
+    `kept_steps`, if they were asked for.
     """
 
     row: int
@@ -35,6 +36,7 @@ class RowScore:
     feedback: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     metric_cost_usd: float = 0.0
+    steps: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from dspex_coordination.canonical import canonical_json
@@ -32,6 +33,7 @@ from dspex_ray.problems import shown
 from dspex_ray.program import Program
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import literal_options
+from dspex_ray.steps import kept_steps
 from dspex_ray.tracing.spans import span
 
 Progress = Callable[[int, int], None]
@@ -50,13 +52,15 @@ async def evaluate_rows(
     concurrency: int = 16,
     progress: Progress | None = None,
     keep: Keep | None = None,
+    traced: bool = False,
 ) -> list[RowScore]:
     """Return one score for each example, in their order; `rows` are their numbers if not 0, 1, 2, ...
 
     A row whose output never became valid, or whose program raised, scores 0 with the error. An example that is in the
     program's demonstration pool is not shown to itself. Raises LMError for an unreachable or refusing model,
     UsageError for the caller's mistake and MetricError for a broken metric: none of these is a score. The first
-    such error stops the rows under way. `keep` is told each row as it ends, so that nothing done is lost.
+    such error stops the rows under way. `keep` is told each row as it ends, so that nothing done is lost. With `traced`
+    each row has its steps.
     """
     if concurrency < 1:
         raise UsageError(f"concurrency must be at least 1, got {concurrency}.")
@@ -68,7 +72,7 @@ async def evaluate_rows(
 
     async def work(queue: Iterator[tuple[int, tuple[int, Example]]]) -> None:
         for position, (row, example) in queue:
-            scores[position] = await _score_row(program, example, metric, row)
+            scores[position] = await _score_row(program, example, metric, row, traced=traced)
             if keep is not None:
                 keep(scores[position])
             if progress is not None:
@@ -85,12 +89,13 @@ async def evaluate_rows(
     return [scores[position] for position in range(len(examples))]
 
 
-async def _score_row(program: Program, example: Example, metric: Metric, row: int) -> RowScore:
+async def _score_row(program: Program, example: Example, metric: Metric, row: int, *, traced: bool) -> RowScore:
     started = time.perf_counter()
     output, error, verdict = None, None, Scored(0.0)
     with recording() as log, tagged(row=row), held_out(example):
         try:
-            output = await program.acall(example.input)
+            with kept_steps() if traced else nullcontext() as steps:
+                output = await program.acall(example.input)
         except (UsageError, CoordinationError, MetricError):
             raise
         except Exception as failure:
@@ -113,6 +118,7 @@ async def _score_row(program: Program, example: Example, metric: Metric, row: in
         feedback=error if verdict.feedback is None else verdict.feedback,
         measures=verdict.measures,
         metric_cost_usd=_cost_after(log, own_calls),
+        steps=steps,
     )
 
 

@@ -62,7 +62,8 @@ def _of(variable: Variable[Any], name: str, column: list[Any], present: list[boo
     if isinstance(variable, Demos):
         modes = [value["select"] if here else None for value, here in zip(column, present, strict=True)]
         counts = [_count(value) if here else None for value, here in zip(column, present, strict=True)]
-        yield _nominal(f"{name}.select", list(variable.select), modes, present)
+        options = [*variable.select, *(["given"] if "given" in modes else [])]
+        yield _nominal(f"{name}.select", options, modes, present)
         most = max(1, variable.max)
         yield _numeric(f"{name}.count", counts, present, lambda count: count / most, range(variable.max + 1))
     elif variable.scale in ("real", "ordinal"):
@@ -75,7 +76,7 @@ def _of(variable: Variable[Any], name: str, column: list[Any], present: list[boo
 
 
 def _count(value: Mapping[str, Any]) -> int:
-    return int(value["k"]) if value["select"] == "nearest" else len(value["ids"])
+    return int(value["k"]) if value["select"] == "nearest" else len(value.get("ids") or value.get("demos") or ())
 
 
 def _numeric(

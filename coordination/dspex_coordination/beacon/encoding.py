@@ -138,7 +138,7 @@ class Encoding:
             if one in places:  # a default may name examples that this search does not have
                 row[places[one]] = _HALF / math.sqrt(len(ids))
         row[-2] = float(value["select"] == "nearest")
-        row[-1] = math.log1p(value.get("k", len(ids))) / math.log1p(max(1, most))
+        row[-1] = math.log1p(value.get("k", len(ids) or len(value.get("demos", ())))) / math.log1p(max(1, most))
         return row
 
     def active(self, values: Values) -> Collection[str]:

@@ -228,8 +228,8 @@ class HandOuts:
         self._attempts += 1
 
     def _payload(self, unit: Unit, trial: Trial) -> EvaluateRows:
-        values, traced = trial.candidate.to_json(), trial.ask.traced
-        return EvaluateRows(self._run_id, unit.trial, values, unit.split, unit.rows, traced)
+        values, ask = trial.candidate.to_json(), trial.ask
+        return EvaluateRows(self._run_id, unit.trial, values, unit.split, unit.rows, ask.traced, ask.fresh)
 
     def _work(self, flight: Flight, trial: Trial) -> Work:
         """Return a unit whose affinity is its place in the split: equal rows of all trials meet at one worker."""

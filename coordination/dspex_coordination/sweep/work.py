@@ -15,8 +15,8 @@ from dspex_coordination.errors import SweepError
 class EvaluateRows:
     """Payload of one unit of work: run the program with these values on these rows of a split.
 
-    With `traced` each row's result has a `trace` of how it went. Of the split `errand` the values are the errand
-    itself, and the one row's output is the answer.
+    With `traced` each row's result has a `trace` of how it went; `fresh` wants new draws, no answers from a cache. Of
+    the split `errand` the values are the errand itself, and the one row's output is the answer.
     """
 
     run_id: str
@@ -25,6 +25,7 @@ class EvaluateRows:
     split: str
     rows: tuple[int, ...]
     traced: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

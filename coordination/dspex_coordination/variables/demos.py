@@ -18,6 +18,7 @@ from dspex_coordination.variables.moves import checked_strength, neighbour
 
 SELECT_MODES = ("fixed", "nearest")
 _DEFAULT_NEAREST = 8
+_REORDER = 0.5  # chance that a mutation of given demonstrations keeps them all
 _MODE_CHANGE = 0.25  # chance that a mutation of full strength changes the mode
 
 
@@ -25,8 +26,12 @@ class Demos(Variable[dict[str, Any]]):
     """Either a fixed, ordered set of example ids or the k nearest of the whole pool for each input.
 
     A value is JSON: `{"select": "fixed", "ids": [...]}` or `{"select": "nearest", "k": 8}`; `max` bounds both the
-    number of ids and k. The pool of ids is data, not definition: `bind` gives it for one search, and it is no part
-    of the JSON form. Without a pool, ids are not checked and `sample` gives the default (the empty set).
+    number of ids and k. Demonstrations that are in no pool, since a program made them, stand in the value itself:
+    `{"select": "given", "demos": [{"input": {...}, "output": {...}, "of": id}]}`; `of` names the example whose question
+    it is, None for no example. Such values are never drawn.
+
+    The pool of ids is data, not definition: `bind` gives it for one search, and it is no part of the JSON form. Without
+    a pool, ids are not checked and `sample` gives the default (the empty set).
     """
 
     kind: ClassVar[str] = "demos"
@@ -93,6 +98,8 @@ class Demos(Variable[dict[str, Any]]):
         mode = value.get("select") if isinstance(value, Mapping) else None
         if mode == "fixed" and set(value) == {"select", "ids"} and mode in self.select:
             return {"select": "fixed", "ids": self._checked_ids(value["ids"])}
+        if mode == "given" and set(value) == {"select", "demos"}:
+            return {"select": "given", "demos": self._checked_demos(value["demos"])}
         if mode == "nearest" and set(value) == {"select", "k"} and mode in self.select:
             k = integer(value["k"], f"{self.label}: k")
             if not 1 <= k <= self.max:
@@ -100,6 +107,19 @@ class Demos(Variable[dict[str, Any]]):
             return {"select": "nearest", "k": k}
         forms = {"fixed": "{'select': 'fixed', 'ids': [...]}", "nearest": "{'select': 'nearest', 'k': 4}"}
         raise self._reject(value, " or ".join(forms[one] for one in self.select))
+
+    def _checked_demos(self, demos: Any) -> list[dict[str, Any]]:
+        if isinstance(demos, str) or not isinstance(demos, Sequence):
+            raise self._reject(demos, "a list of demonstrations")
+        if len(demos) > self.max:
+            raise VariableError(f"{self.label}: {len(demos)} demonstrations are more than max={self.max}.")
+        made = []
+        for one in demos:
+            is_whole = isinstance(one, Mapping) and set(one) == {"input", "output", "of"}
+            if not is_whole or not all(isinstance(one[side], Mapping) for side in ("input", "output")):
+                raise self._reject(one, "{'input': {...}, 'output': {...}, 'of': id or None} for each demonstration")
+            made.append({"input": dict(one["input"]), "output": dict(one["output"]), "of": one["of"]})
+        return made
 
     def _checked_ids(self, ids: Any) -> list[str]:
         if isinstance(ids, str) or not isinstance(ids, Sequence) or any(not isinstance(one, str) for one in ids):
@@ -136,12 +156,26 @@ class Demos(Variable[dict[str, Any]]):
         """
         checked_strength(strength, self.label)
         old = self.validate(value)
+        if old["select"] == "given":
+            return self._fewer(old, rng)
         if not self.pool or self.max == 0:
             return old
         new = old
         for _ in range(1 + int(rng.random() * strength * len(old.get("ids", ())))):
             new = self._moved(new, rng, strength)
         return new if new != old else self._moved(old, rng, strength)  # one move alone always changes something
+
+    def _fewer(self, value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Leave one out, or reorder two; of the last one go back to what is drawn."""
+        demos = list(value["demos"])
+        if len(demos) < 2:  # noqa: PLR2004 - two can change places
+            return self.sample(rng)
+        first, second = rng.sample(range(len(demos)), 2)
+        if rng.random() < _REORDER:
+            demos[first], demos[second] = demos[second], demos[first]
+        else:
+            del demos[first]
+        return {"select": "given", "demos": demos}
 
     def _moved(self, value: dict[str, Any], rng: random.Random, strength: float) -> dict[str, Any]:
         others = [mode for mode in self.select if mode != value["select"]]
