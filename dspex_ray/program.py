@@ -35,7 +35,16 @@ from dspex_ray.program_state import restored, state_of
 from dspex_ray.program_types import Answers, Asked
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import Schema
-from dspex_ray.sub_programs import Parts, declared_parts, rebuilt, refuse_circles, shows_rows_of, walk
+from dspex_ray.sub_programs import (
+    Parts,
+    below,
+    declared_parts,
+    instruction_names,
+    rebuilt,
+    refuse_circles,
+    shows_rows_of,
+    walk,
+)
 from dspex_ray.tracing.spans import program_span
 from dspex_ray.typed_call import demos_variable, typed_call
 
@@ -73,9 +82,14 @@ class Program:
     instruction: Any = DocstringInstruction()
     """What the model is told: the docstring, unless a text or a `Text` variable is declared here."""
 
+    is_model_call: ClassVar[bool] = True
+    """Whether it is one typed model call, since it has no `predict` of its own."""
+
     values: dict[str, Any]
     demo_pool: DemoPool
     part_pools: Mapping[str, DemoPool]
+    instructions: Mapping[str, str]
+    """What is told instead of the declared instruction, by the path of the part; that of the whole has the path ``."""
     place: str
     """Where it stands in the program it is a part of, such as `draft.answer`; empty for the whole."""
     tuned_input: dict[str, Any]
@@ -95,7 +109,8 @@ class Program:
         check_parameters(cls)
         labelled_output(cls)  # raises for an `unlabelled` name that is no field
         cls._declare()
-        if cls.predict is Program.predict:
+        cls.is_model_call = cls.predict is Program.predict
+        if cls.is_model_call:
             demos_variable(cls)
         elif not inspect.iscoroutinefunction(cls.predict):
             raise ProgramError(f"{cls.__name__}.predict must be `async def predict(self, input)`.")
@@ -120,7 +135,12 @@ class Program:
         if chosen:
             start = cls._space.complete({name: chosen[name] for name in cls._space.free if name in chosen})
         vars(self).update(
-            _assignment(start.to_json()), demo_pool=DemoPool(), part_pools={}, place="", _source=ModelSource()
+            _assignment(start.to_json()),
+            demo_pool=DemoPool(),
+            part_pools={},
+            instructions={},
+            place="",
+            _source=ModelSource(),
         )
         return self._bound()
 
@@ -137,16 +157,16 @@ class Program:
         return self
 
     def _under(self, whole: Program, path: str) -> Self:
-        pools = {name.removeprefix(f"{path}."): pool for name, pool in whole.part_pools.items()}
         pool = whole.part_pools.get(path) or self.demo_pool
         if not pool and shows_rows_of(self, whole):
             pool = whole.demo_pool
         return self._copy(
             **_assignment({name: whole.values[f"{path}.{name}"] for name in self._space.names}),
             demo_pool=pool,
-            part_pools={**self.part_pools, **pools},
+            part_pools={**self.part_pools, **below(whole.part_pools, path)},
             place=f"{whole.place}.{path}" if whole.place else path,
             _source=whole._source.under(self._source),
+            **_told({**self.instructions, **below(whole.instructions, path)}),
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -207,9 +227,14 @@ class Program:
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with other values of some variables; what is computed from them changes too.
 
-        Raises ProgramError with every value that is wrong, and every constraint that is broken.
+        `instruction` and `<part>.instruction` are taken as by `with_instructions` where they are no variables. Raises
+        ProgramError with every value that is wrong, and every constraint that is broken.
         """
         space = self._space
+        texts = {one: values[one] for one in instruction_names(self) if one in values and one not in space.variables}
+        if texts:
+            told = self.with_instructions({name.rpartition(".")[0]: text for name, text in texts.items()})
+            return told.with_values({name: value for name, value in values.items() if name not in texts})
         kept = {name: value for name, value in self.values.items() if name in space.free}
         try:
             candidate = space.complete({**kept, **values})
@@ -217,6 +242,20 @@ class Program:
         except SpaceError as error:
             raise ProgramError(f"{self.path}: {error}") from error
         return self._copy(**_assignment(candidate.to_json()))
+
+    def with_instructions(self, texts: Mapping[str, str]) -> Self:
+        """Return a copy that is told these texts instead: by the path of a part, and by `` for the whole.
+
+        Raises ProgramError for a path that is none of a model call, whose instruction is a variable, or no text.
+        """
+        for path, text in texts.items():
+            name = f"{path}.instruction" if path else "instruction"
+            if name not in instruction_names(self) or name in self._space.variables:
+                raise ProgramError(f"{self.path} has no instruction {name!r} that can be replaced.")
+            given: Any = text
+            if not isinstance(given, str) or not given.strip():
+                raise ProgramError(f"{self.path}: {name} is a text, got {shown(given)}.")
+        return self._copy(**_told({**self.instructions, **texts}), shown_demos={})
 
     def with_demo_pool(self, pool: DemoPool, part: str | None = None) -> Self:
         """Return a copy that takes its demonstrations from `pool`, or whose part at this path does.
@@ -401,6 +440,12 @@ class Program:
 _RESERVED = frozenset(name for name in (*vars(Program), *Program.__annotations__) if not name.startswith("__")) - {
     "instruction"
 }
+
+
+def _told(instructions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of an instance that follow from its instructions."""
+    own = {"instruction": instructions[""]} if "" in instructions else {}
+    return {"instructions": instructions, **own}
 
 
 def _assignment(values: Mapping[str, Any]) -> dict[str, Any]:

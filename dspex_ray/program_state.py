@@ -26,6 +26,8 @@ def state_of(program: Program, lm: str | None) -> dict[str, Any]:
     state = {"program": program.path, "values": dict(program.values), "demo_pool": shown_from, "lm": lm}
     if pools:
         state["part_pools"] = {path: pool.to_json() for path, pool in pools.items()}
+    if program.instructions:
+        state["instructions"] = dict(program.instructions)
     recipe = vars(type(program)).get("_recipe")
     return state if recipe is None else {**state, "made": recipe.to_json()}
 
@@ -52,6 +54,8 @@ def restored(cls: type[P], state: Any) -> P:
     if name != program.path and ("made" in state or name.rpartition(":")[2] != cls.__qualname__):
         raise ProgramError(f"This is the state of {name}, not of {program.path}.")
     program = program.with_values(state["values"]).with_lm(state.get("lm"))
+    if texts := state.get("instructions"):
+        program = program.with_instructions(texts)
     for path, pool in (state.get("part_pools") or {}).items():
         program = program.with_demo_pool(DemoPool.from_json(pool), path)
     shown_from = state.get("demo_pool")

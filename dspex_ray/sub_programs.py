@@ -59,6 +59,23 @@ def walk(parts: Parts) -> Iterator[tuple[str, Program]]:
             yield name, value
 
 
+def below(by_path: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return what is given for the part at a path and for what is below it, by the path from there."""
+    found = {name.removeprefix(f"{path}."): one for name, one in by_path.items() if name.startswith(f"{path}.")}
+    return {**found, "": by_path[path]} if path in by_path else found
+
+
+def predictors(program: Program) -> dict[str, Program]:
+    """Return the parts that are one model call each, by path; the whole, if it is one itself, has the path ``."""
+    every = {"": program, **program.parts}
+    return {path: one for path, one in every.items() if one.is_model_call}
+
+
+def instruction_names(program: Program) -> tuple[str, ...]:
+    """Return the names by which a search knows what each model call is told, variables or not."""
+    return tuple(f"{path}.instruction" if path else "instruction" for path in predictors(program))
+
+
 def shows_rows_of(part: Program, whole: Program) -> bool:
     """Return whether a solved row of the whole is one of the part: it has those fields, and others only by default."""
     return _covers(part.Input, whole.Input) and _covers(part.Output, whole.Output, part.unlabelled)

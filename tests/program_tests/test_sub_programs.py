@@ -246,3 +246,24 @@ def test_a_module_made_of_a_signature_comes_back_from_its_state() -> None:
     assert again.path == made.path == "ChainOfThought(question -> answer: float)"
     assert (again.temperature, again.instruction) == (0.25, "Compute.")
     assert again.Output.model_json_schema() == made.Output.model_json_schema()
+
+
+def test_what_a_part_is_told_can_be_replaced_and_is_saved(scripted: Any) -> None:
+    tree = Tree().with_instructions({"first.leaf": "Say yes.", "others.1": "Say no."})
+    lm = scripted(GOOD)
+    for one in (tree, Tree.from_state(tree.state()), Parcel.of(tree).open(), tree.with_values({"first.style": "long"})):
+        one.with_lm(lm).run(question="hi")
+        told = [request.messages[0].content.partition("\n")[0] for request in lm.requests[-4:]]
+        assert told == ["Say yes.", "Answer.", "Say no.", "Answer."]
+    assert Tree().first.leaf.instruction == "Answer."
+
+
+def test_the_instruction_of_a_model_call_is_a_value_like_any_other_in_a_search() -> None:
+    tree = Tree().with_values({"first.leaf.instruction": "Say yes.", "first.leaf.temperature": 0.2})
+    assert (tree.first.leaf.instruction, tree.first.leaf.temperature) == ("Say yes.", 0.2)
+    with pytest.raises(ProgramError, match=r"first\.instruction"):
+        tree.with_values({"first.instruction": "it asks no model itself"})
+    with pytest.raises(ProgramError, match=r"no instruction 'first\.instruction' that can be replaced"):
+        tree.with_instructions({"first": "x"})
+    with pytest.raises(ProgramError, match=r"others\.0\.instruction is a text, got 3"):
+        tree.with_instructions({"others.0": 3})  # type: ignore[dict-item] # the mistake
