@@ -43,14 +43,14 @@ def _request(number: int) -> bytes:
 
 def ceiling(url: str, count: int, at_once: int) -> Figures:
     """Ask over so many connections."""
-    address = urlsplit(url)
+    host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
     requests = [_request(number) for number in range(count)]
 
     async def run() -> Figures:
         loop, ended, left = asyncio.get_running_loop(), asyncio.Event(), [count]
         with stopwatch(count) as figures:
             for _ in range(at_once):
-                await loop.create_connection(lambda: _Asking(requests, ended, left), address.hostname, address.port)
+                await loop.create_connection(lambda: _Asking(requests, ended, left), host, port)
             async with asyncio.timeout(60):
                 await ended.wait()
         return figures

@@ -33,7 +33,7 @@ from dspex_ray.problems import shown
 from dspex_ray.program import Program
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import literal_options
-from dspex_ray.steps import kept_steps
+from dspex_ray.steps import Steps, kept_steps
 from dspex_ray.tracing.spans import span
 
 Progress = Callable[[int, int], None]
@@ -92,6 +92,7 @@ async def evaluate_rows(
 async def _score_row(program: Program, example: Example, metric: Metric, row: int, *, traced: bool) -> RowScore:
     started = time.perf_counter()
     output, error, verdict = None, None, Scored(0.0)
+    steps: Steps | None = None
     with recording() as log, tagged(row=row), held_out(example):
         try:
             with kept_steps() if traced else nullcontext() as steps:
