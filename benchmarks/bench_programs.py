@@ -17,7 +17,7 @@ FULL: dict[str, Callable[[], list[Row]]] = {
     "single": lambda: single.measure(5_000, rounds=5),
 }
 QUICK: dict[str, Callable[[], list[Row]]] = {
-    "evaluations": lambda: evaluations.measure(400, rounds=2, settings=(64, 128, 256)),
+    "evaluations": lambda: evaluations.measure(1_000, rounds=1, settings=(64, 256)),
     "in_flight": lambda: in_flight.measure(1_000, rounds=1),
     "single": lambda: single.measure(1_000, rounds=1),
 }
