@@ -21,9 +21,11 @@ from dspex_ray.agent_system import (
 )
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls import tagged
+from dspex_ray.configuration import checked_lm
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
 from dspex_ray.ledger import ledger
+from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
 from dspex_ray.program import Program
@@ -61,6 +63,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     resume: str | None = None,
     fork: str | None = None,
     reproducible: bool = True,
+    prompt_lm: str | LM | None = None,
     store: Store | None = None,
     workers: int = 2,
     runtime: RuntimeName = "ray",
@@ -77,6 +80,9 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     `objectives` are measures to make large or small (`score`, `cost_usd`, `latency_s`, `reliability`, a metric's own,
     or `Objective` objects); with several, `Optimized.pareto` holds the front. A result that breaks one of `bounds` is
     worse than any that keeps all. `optimizer` is a name of `OPTIMIZERS`; `auto` suits it to space, data and objectives.
+
+    An optimizer of programs (`PROGRAM_OPTIMIZERS`) also writes instructions, with `prompt_lm` or else with the model
+    of the program.
 
     `trials` bounds the candidates, `budget_usd` the money, `stop` whatever else, such as `NoImprovement(10) |
     TimeSpent(3600)`: what is under way is finished. `hard_budget_usd` is a `Budget` of the run, checked before each
@@ -122,7 +128,12 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         SweepStore(kept.database).request(resume, "resume", {}, clock.now())  # a paused run would stay so
     if plan.is_new:
         asyncio.run(_preflight(plan, run_id, kept))
-    bench = Bench(train=plan.train.examples, validation=plan.validation.examples, metric=plan.metric)
+    bench = Bench(
+        train=plan.train.examples,
+        validation=plan.validation.examples,
+        metric=plan.metric,
+        prompt_lm=checked_lm(prompt_lm),
+    )
     try:
         with (
             start_agent_system(

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from dspex_coordination.optimizers import make_optimizer
 from dspex_coordination.optimizers.base import Optimizer, SearchContext
 from dspex_coordination.sweep import EvaluateRows, RowsEvaluated, StopRule, Sweep, SweepSettings, SweepStore
+from dspex_ray.program_optimizers.registry import make_program_optimizer
+from dspex_ray.program_optimizers.sketch import ProgramSketch
 from dspex_ray.store import Store, insert_calls
 
 
@@ -29,6 +31,8 @@ class Search:
     workers: int | None = None
     max_pending_trials: int | None = None
     reproducible: bool = True
+    sketch: ProgramSketch | None = None
+    """For an optimizer of programs."""
 
 
 def build_sweep(search: Search) -> Sweep:
@@ -54,7 +58,10 @@ def build_sweep(search: Search) -> Sweep:
 
 
 def _optimizer(search: Search, trials: int) -> Optimizer:
-    return make_optimizer(search.optimizer, seed=search.context.seed, max_trials=trials)
+    seed = search.context.seed
+    if search.sketch is not None:
+        return make_program_optimizer(search.optimizer, search.sketch, seed=seed, max_trials=trials)
+    return make_optimizer(search.optimizer, seed=seed, max_trials=trials)
 
 
 def _keep_calls(connection: Connection, evaluated: RowsEvaluated, _work: EvaluateRows) -> None:

@@ -31,6 +31,8 @@ from dspex_ray.demos import DemoPool
 from dspex_ray.errors import NothingToTuneError, UnknownNameError, UsageError
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
 from dspex_ray.program import Program
+from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
+from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
 from dspex_ray.search import Search
 from dspex_ray.store import Store
 
@@ -97,6 +99,7 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         stop=request.stop,
         workers=request.workers,
         reproducible=request.reproducible,
+        sketch=ProgramSketch.of(program, train.examples) if name in PROGRAM_OPTIMIZERS else None,
     )
     if not is_new:
         _require_same_search(search)
@@ -140,10 +143,10 @@ def _context(request: SearchRequest, space: Space, train: Dataset, held: Dataset
 def _early(request: SearchRequest, space: Space) -> tuple[Candidate, ...]:
     """Return the values to try first: those the program has, where they are not the defaults, then those given."""
     program = request.program
-    own = [{name: program.values[name] for name in space.free}]
+    texts = {name: space.default().values[name] for name in space.names if name not in program.values}
     known = space.default()
-    given = [program.with_values(values).values for values in (*own, *request.early)]
-    return tuple(one for values in given if (one := Candidate(values)) != known)
+    given = [program.values, *(program.with_values(values).values for values in request.early)]
+    return tuple(one for values in given if (one := Candidate({**texts, **values})) != known)
 
 
 def checked_space(request: SearchRequest) -> Space:
@@ -155,7 +158,7 @@ def checked_space(request: SearchRequest) -> Space:
         raise UsageError(f"trials must be at least 1, got {request.trials}.")
     if request.budget_usd is not None and not request.budget_usd > 0:
         raise UsageError(f"budget_usd must be above 0, got {request.budget_usd}.")
-    space = program.space()
+    space = told_space(program) if request.optimizer in PROGRAM_OPTIMIZERS else program.space()
     if not len(space):
         raise NothingToTuneError(
             f"{program.path} declares no variable, so there is nothing to optimise. Add one, such as "
@@ -200,10 +203,12 @@ def _optimizer(name: str, context: SearchContext, recorded: str | None) -> str:
     """Return the optimizer to use; `auto` is what a recorded run began with, else what suits the search."""
     if name == "auto":
         return recorded or choose(context).name
+    if name in PROGRAM_OPTIMIZERS:
+        return name
     try:
         optimizer_factory(name)
     except UnknownOptimizerError as error:
-        raise UnknownNameError("optimizer", name, OPTIMIZERS) from error
+        raise UnknownNameError("optimizer", name, [*OPTIMIZERS, *PROGRAM_OPTIMIZERS]) from error
     return name
 
 

@@ -1,0 +1,1 @@
+"""Optimizers that write what programs are told and shown."""
