@@ -49,6 +49,14 @@ if TYPE_CHECKING:
         AgentSystem,
         start_agent_system,
     )
+    from dspex_ray.budgets.budget import (
+        Budget,
+    )
+    from dspex_ray.budgets.setting import (
+        budget_statuses,
+        remove_budget,
+        set_budget,
+    )
     from dspex_ray.code_runner import (
         CodeLimits,
         CodeRunner,
@@ -89,6 +97,10 @@ if TYPE_CHECKING:
         UnknownNameError,
         UsageError,
     )
+    from dspex_ray.estimation import (
+        Estimate,
+        estimate,
+    )
     from dspex_ray.evaluation import (
         Evaluation,
         EvaluationInterruptedError,
@@ -98,6 +110,9 @@ if TYPE_CHECKING:
     )
     from dspex_ray.example import (
         Example,
+    )
+    from dspex_ray.ledger_context import (
+        ledger,
     )
     from dspex_ray.lm.limits import (
         LMLimits,
@@ -131,9 +146,13 @@ if TYPE_CHECKING:
         Refine,
         Retrieve,
         SelfConsistency,
-        parallel_map,
-        sampling,
         trajectories,
+    )
+    from dspex_ray.modules.many_inputs import (
+        parallel_map,
+    )
+    from dspex_ray.modules.samples import (
+        sampling,
     )
     from dspex_ray.optimization import (
         optimize,
@@ -208,6 +227,7 @@ _HOMES = {
     "BestOfN": "dspex_ray.modules",
     "Bool": "dspex_coordination.variables",
     "Bound": "dspex_coordination.objectives",
+    "Budget": "dspex_ray.budgets.budget",
     "BudgetExceededError": "dspex_ray.errors",
     "CallsSpent": "dspex_coordination.sweep",
     "ChainOfThought": "dspex_ray.modules",
@@ -229,6 +249,7 @@ _HOMES = {
     "DspexError": "dspex_ray.errors",
     "Embedding": "dspex_ray.schema",
     "Ensemble": "dspex_ray.modules",
+    "Estimate": "dspex_ray.estimation",
     "Evaluation": "dspex_ray.evaluation",
     "EvaluationInterruptedError": "dspex_ray.evaluation",
     "Example": "dspex_ray.example",
@@ -294,11 +315,13 @@ _HOMES = {
     "all_of": "dspex_coordination.sweep",
     "any_of": "dspex_coordination.sweep",
     "at_most_one": "dspex_coordination.space",
+    "budget_statuses": "dspex_ray.budgets.setting",
     "compare": "dspex_ray.comparison",
     "configure": "dspex_ray.configuration",
     "contains": "dspex_ray.metrics",
     "dialect_problems": "dspex_ray.schema",
     "duplicates": "dspex_ray.data",
+    "estimate": "dspex_ray.estimation",
     "evaluate": "dspex_ray.evaluation",
     "exact": "dspex_ray.metrics",
     "exactly_one": "dspex_coordination.space",
@@ -309,6 +332,7 @@ _HOMES = {
     "json_schema": "dspex_ray.schema",
     "judge": "dspex_ray.metrics",
     "leakage": "dspex_ray.data",
+    "ledger": "dspex_ray.ledger_context",
     "load_data": "dspex_ray.data",
     "load_program": "dspex_ray.program_ref",
     "make_schema": "dspex_ray.schema",
@@ -317,11 +341,13 @@ _HOMES = {
     "open_store": "dspex_ray.store",
     "optimize": "dspex_ray.optimization",
     "options": "dspex_ray.schema",
-    "parallel_map": "dspex_ray.modules",
+    "parallel_map": "dspex_ray.modules.many_inputs",
     "program_from_state": "dspex_ray.program_ref",
+    "remove_budget": "dspex_ray.budgets.setting",
     "rollout": "dspex_ray.rollouts",
-    "sampling": "dspex_ray.modules",
+    "sampling": "dspex_ray.modules.samples",
     "semantic": "dspex_ray.metrics",
+    "set_budget": "dspex_ray.budgets.setting",
     "span": "dspex_ray.tracing",
     "start_agent_system": "dspex_ray.agent_system",
     "tool": "dspex_ray.tools",
@@ -341,6 +367,7 @@ __all__ = [
     "BestOfN",
     "Bool",
     "Bound",
+    "Budget",
     "BudgetExceededError",
     "CallsSpent",
     "ChainOfThought",
@@ -362,6 +389,7 @@ __all__ = [
     "DspexError",
     "Embedding",
     "Ensemble",
+    "Estimate",
     "Evaluation",
     "EvaluationInterruptedError",
     "Example",
@@ -427,11 +455,13 @@ __all__ = [
     "all_of",
     "any_of",
     "at_most_one",
+    "budget_statuses",
     "compare",
     "configure",
     "contains",
     "dialect_problems",
     "duplicates",
+    "estimate",
     "evaluate",
     "exact",
     "exactly_one",
@@ -442,6 +472,7 @@ __all__ = [
     "json_schema",
     "judge",
     "leakage",
+    "ledger",
     "load_data",
     "load_program",
     "make_schema",
@@ -452,9 +483,11 @@ __all__ = [
     "options",
     "parallel_map",
     "program_from_state",
+    "remove_budget",
     "rollout",
     "sampling",
     "semantic",
+    "set_budget",
     "span",
     "start_agent_system",
     "tool",

@@ -24,7 +24,7 @@ from dspex_ray.calls import tagged
 from dspex_ray.configuration import checked_lm
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
-from dspex_ray.ledger import ledger
+from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best

@@ -29,7 +29,7 @@ def remove_budget(key: str, store: Store | str | None = None) -> None:
         kept.remove_budget(*named(key))
 
 
-def budgets(store: Store | str | None = None, *, clock: Clock | None = None) -> list[BudgetStatus]:
+def budget_statuses(store: Store | str | None = None, *, clock: Clock | None = None) -> list[BudgetStatus]:
     """Return all caps with what is spent and lent of them."""
     with _opened(store) as kept:
         return kept.budget_statuses(now=(clock or SystemClock()).now())

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.estimate import Estimate, Range
+from dspex_ray.estimation import Estimate, Range
 
 WantsEstimate = Annotated[
     bool, typer.Option("--estimate", help="Say what calls, tokens and money it would take; ask and spend nothing.")

@@ -16,12 +16,12 @@ from dspex_ray.comparison import Comparison, compare
 from dspex_ray.data import Dataset, duplicates, load_data
 from dspex_ray.data_files import Take
 from dspex_ray.errors import UsageError
-from dspex_ray.estimate import estimate as estimate_run
+from dspex_ray.estimation import estimate as estimate_run
 from dspex_ray.evaluation import Evaluation, EvaluationInterruptedError
 from dspex_ray.evaluation import evaluate as evaluate_program
 from dspex_ray.evaluation_report.table import ROW_ENDINGS
 from dspex_ray.evaluation_report.writing import require_place
-from dspex_ray.ledger import ledger
+from dspex_ray.ledger_context import ledger
 from dspex_ray.metrics import default_metric, resolve_metric
 from dspex_ray.program import Program
 from dspex_ray.store import Store, open_store

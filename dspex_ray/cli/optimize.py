@@ -15,7 +15,7 @@ from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, 
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
 from dspex_ray.errors import UsageError
-from dspex_ray.estimate import estimate as estimate_run
+from dspex_ray.estimation import estimate as estimate_run
 from dspex_ray.program_ref import load_instance
 from dspex_ray.store import open_store
 

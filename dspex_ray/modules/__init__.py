@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from dspex_ray.modules.ensemble import (
         Ensemble,
     )
+    from dspex_ray.modules.many_inputs import (
+        parallel_map,
+    )
     from dspex_ray.modules.multi_chain_comparison import (
         MultiChainComparison,
     )
     from dspex_ray.modules.parallel import (
         Parallel,
-    )
-    from dspex_ray.modules.parallel_map import (
-        parallel_map,
     )
     from dspex_ray.modules.predict import (
         Predict,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from dspex_ray.modules.retrieve import (
         Retrieve,
     )
-    from dspex_ray.modules.sampling import (
+    from dspex_ray.modules.samples import (
         Sample,
         SamplingLog,
         Vote,
@@ -78,16 +78,16 @@ _HOMES = {
     "ReAct": "dspex_ray.modules.react",
     "Refine": "dspex_ray.modules.refine",
     "Retrieve": "dspex_ray.modules.retrieve",
-    "Sample": "dspex_ray.modules.sampling",
-    "SamplingLog": "dspex_ray.modules.sampling",
+    "Sample": "dspex_ray.modules.samples",
+    "SamplingLog": "dspex_ray.modules.samples",
     "SelfConsistency": "dspex_ray.modules.self_consistency",
     "Signature": "dspex_ray.modules.signature",
     "Strategy": "dspex_ray.modules.strategy",
     "Trajectory": "dspex_ray.modules.react_trajectory",
     "Turn": "dspex_ray.modules.react_trajectory",
-    "Vote": "dspex_ray.modules.sampling",
-    "parallel_map": "dspex_ray.modules.parallel_map",
-    "sampling": "dspex_ray.modules.sampling",
+    "Vote": "dspex_ray.modules.samples",
+    "parallel_map": "dspex_ray.modules.many_inputs",
+    "sampling": "dspex_ray.modules.samples",
     "trajectories": "dspex_ray.modules.react_trajectory",
 }
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -9,7 +9,7 @@ from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.metrics.scoring import close_metric
 from dspex_ray.modules.in_order import in_order
 from dspex_ray.modules.reward import check_reward, rewarded
-from dspex_ray.modules.sampling import Sample, note
+from dspex_ray.modules.samples import Sample, note
 from dspex_ray.modules.wrapper import Wrapper, number_setting, whole_setting
 from dspex_ray.problems import shown
 from dspex_ray.rollouts import rollout

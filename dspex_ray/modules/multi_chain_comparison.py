@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from dspex_ray.advice import advised
 from dspex_ray.example import as_text
-from dspex_ray.modules.sampling import Sample, note
+from dspex_ray.modules.samples import Sample, note
 from dspex_ray.modules.self_consistency import SelfConsistency
 from dspex_ray.rollouts import rollout
 

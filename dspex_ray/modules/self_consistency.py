@@ -12,7 +12,7 @@ from dspex_ray.modules.answer_key import answer_key
 from dspex_ray.modules.ballots import Ballots
 from dspex_ray.modules.in_order import in_order
 from dspex_ray.modules.predict import Predict
-from dspex_ray.modules.sampling import Sample, Vote, note
+from dspex_ray.modules.samples import Sample, Vote, note
 from dspex_ray.modules.wrapper import Wrapper, number_setting, whole_setting
 from dspex_ray.problems import shown
 from dspex_ray.program import Program

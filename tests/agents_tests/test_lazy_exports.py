@@ -59,3 +59,11 @@ def test_importing_dspex_ray_is_quick_and_loads_nothing_heavy() -> None:
     ]
     assert all(loaded == [] for _, loaded in runs)
     assert min(took for took, _ in runs) < 0.3
+
+
+@pytest.mark.parametrize("name", (*PACKAGES, "dspex_ray.modules", "dspex_ray.streaming", "dspex_ray.tracing"))
+def test_no_public_name_is_hidden_by_a_module_of_that_name(name: str) -> None:
+    package = importlib.import_module(name)
+    folder = Path(package.__file__ or "").parent
+    modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert not modules & set(package.__all__)

@@ -97,3 +97,10 @@ def test_the_code_of_the_search_page_runs_as_one_script(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True", "temperature", "max_tokens, window", "40 large"]
+
+
+def test_the_code_of_the_programs_page_runs_as_one_script(tmp_path: Path) -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "programs.md").read_text(encoding="utf-8"), "python"))
+    (tmp_path / "guide.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

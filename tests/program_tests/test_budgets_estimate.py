@@ -11,7 +11,7 @@ import dspex_ray as dspex
 from dspex_ray.calls import recording
 from dspex_ray.demo.program import DATA, ShopRoute
 from dspex_ray.errors import UsageError
-from dspex_ray.estimate import estimate
+from dspex_ray.estimation import estimate
 from dspex_ray.evaluation import evaluate
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.prices import Price

@@ -16,7 +16,7 @@ from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import Budget, named
 from dspex_ray.budgets.ceiling import DEFAULT_OUTPUT, ceiling_of
 from dspex_ray.budgets.gate import BudgetGate, taken_by
-from dspex_ray.budgets.setting import budgets, remove_budget, set_budget
+from dspex_ray.budgets.setting import budget_statuses, remove_budget, set_budget
 from dspex_ray.calls import CallRecord, recorded_call, recorded_stream, tagged
 from dspex_ray.errors import (
     BudgetExceededError,
@@ -28,7 +28,7 @@ from dspex_ray.errors import (
 )
 from dspex_ray.evaluation import evaluate
 from dspex_ray.infrastructure import is_infrastructure
-from dspex_ray.ledger import ledger
+from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import ChatMessage, LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.prices import Price
 from dspex_ray.store import SetBudget, Store, open_store
@@ -88,7 +88,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def spent(store: Store) -> Amounts:
-    (status,) = budgets(store)
+    (status,) = budget_statuses(store)
     assert status.out == Amounts()
     return status.spent
 
@@ -126,7 +126,7 @@ def test_a_call_passes_every_budget_it_falls_under_and_no_other(store: Store) ->
         ask(lm)
         with tagged(tenant="other"), pytest.raises(BudgetExceededError, match="The budget all "):
             ask(lm)
-    assert {one.budget.key: one.spent.calls for one in budgets(store)} == {
+    assert {one.budget.key: one.spent.calls for one in budget_statuses(store)} == {
         "agent:a1": 2,
         "all": 3,
         "run:r": 2,
@@ -231,7 +231,7 @@ def test_what_the_ledger_has_counts_when_a_budget_is_set_and_other_days_do_not(s
     store.record_calls(rows)
     clock = ManualClock(NOW)
     set_budget(Budget(scope="all", usd=0.6, period="day"), store, clock=clock)
-    (status,) = budgets(store, clock=clock)
+    (status,) = budget_statuses(store, clock=clock)
     assert status.spent == Amounts(0.5, 1, 0)
     with ledger(store, clock=clock):
         ask(Metered())
@@ -240,7 +240,7 @@ def test_what_the_ledger_has_counts_when_a_budget_is_set_and_other_days_do_not(s
     clock.advance(day)
     with ledger(store, clock=clock):
         ask(Metered())
-    (status,) = budgets(store, clock=clock)
+    (status,) = budget_statuses(store, clock=clock)
     assert status.spent.usd == pytest.approx(0.05)
 
 
@@ -259,7 +259,7 @@ def test_a_budget_removed_and_set_again_counts_what_was_spent_once(store: Store)
 
 def test_a_lender_that_does_not_answer_is_an_error_of_the_way_and_sends_nothing() -> None:
     class Gone:
-        async def budgets(self) -> list[SetBudget]:
+        async def budget_statuses(self) -> list[SetBudget]:
             raise ConnectionError("the ledger is gone")
 
         async def take(self, ask: TakeSlice) -> Slice:

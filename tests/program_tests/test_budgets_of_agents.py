@@ -17,7 +17,7 @@ from dspex_ray.agent_system import start_agent_system
 from dspex_ray.budgets.amounts import Amounts
 from dspex_ray.budgets.book import TakeSlice
 from dspex_ray.budgets.budget import Budget
-from dspex_ray.budgets.setting import budgets, set_budget
+from dspex_ray.budgets.setting import budget_statuses, set_budget
 from dspex_ray.call_journal import CallJournal, journal_folder
 from dspex_ray.calls import CallRecord
 from dspex_ray.demo.program import DATA, ShopRoute
@@ -88,7 +88,7 @@ def test_an_agent_answers_until_its_budget_is_spent_and_its_error_reaches_the_ca
             system.run(message="Where is my parcel now?")
     assert [line.group for line in store.costs(["agent"])] == [{"agent": "task-1"}]
     open_store(store.database.url).database.close()
-    (status,) = budgets(store)
+    (status,) = budget_statuses(store)
     assert (status.spent.calls, status.out, status.holders) == (2, Amounts(), 0)
     assert not list(journal_folder(store.database.url).glob("*.jsonl"))
 
@@ -111,5 +111,5 @@ def test_the_ledger_agent_keeps_the_journal_of_a_process_that_ended_and_frees_it
             time.sleep(0.01)
     finally:
         system.stop()
-    (status,) = budgets(store)
+    (status,) = budget_statuses(store)
     assert (status.spent.calls, status.out.calls, status.holders) == (1, 0, 0)

@@ -13,7 +13,7 @@ import dspex_ray as dspex
 from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.modules.ensemble import Ensemble
 from dspex_ray.modules.multi_chain_comparison import MultiChainComparison
-from dspex_ray.modules.sampling import sampling
+from dspex_ray.modules.samples import sampling
 from dspex_ray.parcel import Parcel
 from dspex_ray.program_ref import program_from_state
 

@@ -16,8 +16,8 @@ from sampled_models import run_on, served
 import dspex_ray as dspex
 from dspex_ray.calls import recording
 from dspex_ray.errors import InputError, LMAuthError, LMError, OutputError, ProgramError, UsageError
+from dspex_ray.modules.many_inputs import parallel_map
 from dspex_ray.modules.parallel import Parallel
-from dspex_ray.modules.parallel_map import parallel_map
 from dspex_ray.parcel import Parcel
 from dspex_ray.program_ref import program_from_state
 

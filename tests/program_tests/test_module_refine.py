@@ -15,7 +15,7 @@ from dspex_ray.calls import recording
 from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.lm.base import ChatMessage
 from dspex_ray.modules.refine import Refine
-from dspex_ray.modules.sampling import sampling
+from dspex_ray.modules.samples import sampling
 from dspex_ray.parcel import Parcel
 from dspex_ray.program_ref import program_from_state
 

@@ -20,7 +20,7 @@ from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest
 from dspex_ray.modules.answer_key import answer_key
 from dspex_ray.modules.ballots import Ballots
-from dspex_ray.modules.sampling import Vote, sampling
+from dspex_ray.modules.samples import Vote, sampling
 from dspex_ray.modules.self_consistency import SelfConsistency
 from dspex_ray.parcel import Parcel
 from dspex_ray.program_ref import program_from_state
