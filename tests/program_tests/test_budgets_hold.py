@@ -259,7 +259,7 @@ def test_a_budget_removed_and_set_again_counts_what_was_spent_once(store: Store)
 
 def test_a_lender_that_does_not_answer_is_an_error_of_the_way_and_sends_nothing() -> None:
     class Gone:
-        async def budget_statuses(self) -> list[SetBudget]:
+        async def budgets(self) -> list[SetBudget]:
             raise ConnectionError("the ledger is gone")
 
         async def take(self, ask: TakeSlice) -> Slice:
