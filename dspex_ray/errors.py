@@ -174,12 +174,16 @@ class ToolError(DspexError):
 class BudgetExceededError(DspexError):
     """A model call that a hard budget has no room for: nothing was sent, and it says nothing about the program.
 
-    `budget` is the budget's name as written, such as `run:run-1`.
+    `budget` is the budget's name as written, such as `run:run-1`, `caps` its caps and `spent` what is taken of them, in
+    words; `spent` is empty where the price of the call is not known. `renews_at` (seconds since the epoch) is when its
+    period ends, None where it has none.
     """
 
-    def __init__(self, message: str, budget: str = "") -> None:
-        super().__init__(message, budget)
-        self.message, self.budget = message, budget
+    def __init__(
+        self, message: str, budget: str = "", caps: str = "", spent: str = "", renews_at: float | None = None
+    ) -> None:
+        super().__init__(message, budget, caps, spent, renews_at)
+        self.message, self.budget, self.caps, self.spent, self.renews_at = message, budget, caps, spent, renews_at
 
     def __str__(self) -> str:
         return self.message

@@ -172,7 +172,7 @@ class BudgetGate:
                     return
                 is_late = self._clock.monotonic() + pause_s >= deadline
                 if found is not None and (found.verdict == "refused" or is_late):
-                    raise BudgetExceededError(_refusal(budget, most, found, is_late=is_late), budget.key)
+                    raise _refusal(budget, purse.window, most, found, is_late=is_late)
                 if is_late:
                     raise LMConnectionError(_no_answer(None), attempts=0)
                 await self._sleep(pause_s)
@@ -220,22 +220,38 @@ def _refuse_unpriced(budget: Budget, ceiling: Ceiling, lm: LM) -> None:
             f"sent. Give the client a price, or let such calls count as nothing: "
             f"dspex budget set {budget.key} --unpriced allow.",
             budget.key,
+            budget.caps(),
         )
 
 
-def _refusal(budget: Budget, most: Amounts, found: Slice, *, is_late: bool) -> str:
-    parts = []
-    if budget.usd is not None:
-        parts.append(f"${found.spent.usd:,.6f} spent, ${found.out.usd:,.6f} out, this call up to ${most.usd:,.6f}")
-    if budget.calls is not None:
-        parts.append(f"{found.spent.calls:,} calls made, {found.out.calls:,} out")
-    if budget.tokens is not None:
-        told = f"{found.spent.tokens:,} tokens spent, {found.out.tokens:,} out, this call up to {most.tokens:,}"
-        parts.append(told)
+def _refusal(budget: Budget, window: float, most: Amounts, found: Slice, *, is_late: bool) -> BudgetExceededError:
+    taken: list[str] = []
+    parts: list[str] = []
+    for cap, told, up_to in (
+        (
+            budget.usd,
+            f"${found.spent.usd:,.6f} spent, ${found.out.usd:,.6f} out",
+            f", this call up to ${most.usd:,.6f}",
+        ),
+        (budget.calls, f"{found.spent.calls:,} calls made, {found.out.calls:,} out", ""),
+        (
+            budget.tokens,
+            f"{found.spent.tokens:,} tokens spent, {found.out.tokens:,} out",
+            f", this call up to {most.tokens:,}",
+        ),
+    ):
+        if cap is not None:
+            taken.append(told)
+            parts.append(told + up_to)
     waited = " What is out with other processes did not come back within the call's timeout." if is_late else ""
-    return (
+    end = budget.window_end(window)
+    return BudgetExceededError(
         f"The budget {budget.key} ({budget.caps()}) has no room: {'; '.join(parts)}. Nothing was sent.{waited} Raise "
-        f"it with `dspex budget set {budget.key} ...`, or bound the reply with a smaller max_tokens."
+        f"it with `dspex budget set {budget.key} ...`, or bound the reply with a smaller max_tokens.",
+        budget.key,
+        budget.caps(),
+        "; ".join(taken),
+        end if math.isfinite(end) else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from dspex_agents.ids import IdSource, RandomIds
 from dspex_ray.call_buffer import Row
+from dspex_ray.call_record import Meter
 from dspex_ray.serving import problem
 from dspex_ray.serving.base import Bill, ProgramService, ServingLimits, StreamingService
 from dspex_ray.serving.event_stream import Event, EventStream
@@ -55,12 +56,30 @@ class Ledger(Protocol):
         ...
 
 
+class Metering(Protocol):
+    """Holds budgets, and keeps the journal of calls; started and stopped with the application."""
+
+    @property
+    def meter(self) -> Meter:
+        """What admits each model call."""
+        ...
+
+    async def start(self) -> None:
+        """Begin. Called once, before the first request."""
+        ...
+
+    async def stop(self) -> None:
+        """Give back what was lent. Called once, when the ledger has the last call."""
+        ...
+
+
 def build_application(
     service: ProgramService,
     *,
     name: str,
     version: str,
     ledger: Ledger | None = None,
+    metering: Callable[[], Metering] | None = None,
     limits: ServingLimits | None = None,
     ids: IdSource | None = None,
     echo_request_id: bool = True,
@@ -69,8 +88,9 @@ def build_application(
 
     `name` and `version` label every answer. `POST /` takes the input and gives the output, `POST
     /stream` gives it piece by piece as server-sent events if the service is a StreamingService; `GET /healthz` and
-    `GET /openapi.json` describe the endpoint. It may be mounted at any `root_path`. With `echo_request_id=False` the
-    `x-request-id` header is left to the server in front (Ray Serve adds it to every response).
+    `GET /openapi.json` describe the endpoint. Model calls pass what `metering`, called on the application's event loop,
+    returns; for its budgets `name` is their agent. It may be mounted at any `root_path`. With `echo_request_id=False`
+    the `x-request-id` header is left to the server in front (Ray Serve adds it to every response).
     """
     endpoint = _ProgramEndpoint(
         service,
@@ -86,12 +106,18 @@ def build_application(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if ledger is not None:
             await ledger.start()
+        kept = None if metering is None else metering()
+        if kept is not None:
+            await kept.start()
+            endpoint.meter = kept.meter
         try:
             yield
         finally:
             await service.aclose()
             if ledger is not None:
                 await ledger.close()
+            if kept is not None:
+                await kept.stop()
             await asyncio.to_thread(flush)
 
     application = _RootPathStarlette(
@@ -133,6 +159,7 @@ class _ProgramEndpoint:
     ) -> None:
         self._service, self._name, self._version = service, name, version
         self._ledger, self._limits, self._ids, self._echo = ledger, limits, ids, echo
+        self.meter: Meter | None = None
 
     async def answer(self, request: Request) -> Response:
         """Answer one input; every failure becomes a problem document."""
@@ -144,7 +171,7 @@ class _ProgramEndpoint:
         return response
 
     async def _answered(self, request: Request, request_id: str) -> Response:
-        bill = Bill(request_id, self._version)
+        bill = Bill(request_id, self._version, self._name, self.meter)
         try:
             fields = await read_fields(request, self._limits.max_body_bytes)
             if isinstance(fields, Problem):
@@ -183,7 +210,7 @@ class _ProgramEndpoint:
     async def _events(
         self, service: StreamingService, fields: Mapping[str, Any], request_id: str, trace: str | None
     ) -> AsyncGenerator[Event, None]:
-        bill = Bill(request_id, self._version)
+        bill = Bill(request_id, self._version, self._name, self.meter)
         told = {"request_id": request_id, "http.request.method": "POST"}
         try:
             with within_trace(trace), span("request", f"POST /{self._name}/stream", **told):

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from dspex_ray.call_buffer import Row
+from dspex_ray.call_record import Meter
 
 
 @dataclass(slots=True)
 class Bill:
     """What one request spent; the service fills it while it works, so a failed request is billed too.
 
-    `request_id` and `version` say what the calls were made for, for their records. `cost_usd` is None when a
+    `request_id`, `version` and `agent` (the endpoint, all its replicas) say what the calls were made for, for their
+    records and budgets. The service has the calls admitted by `meter`, where there is one. `cost_usd` is None when a
     model was called whose price is not known.
     """
 
     request_id: str
     version: str
+    agent: str | None = None
+    meter: Meter | None = None
     rows: list[Row] = field(default_factory=list)
     cost_usd: float | None = 0.0
 
@@ -44,8 +48,9 @@ class ProgramService(Protocol):
         """Answer one input with a JSON-able output, noting every model call on `bill` as it happens.
 
         Called once for each request whose body is a JSON object; cancelled when the client goes away or the
-        request's time is over. Raises InputError for a bad field, OutputError or an LMError for a failing model;
-        any other exception is answered with 500 and its text is only logged.
+        request's time is over. Raises InputError for a bad field, BudgetExceededError for a call that the bill's meter
+        does not admit, OutputError or an LMError for a failing model; any other exception is answered with 500 and its
+        text is only logged.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dspex_agents import (
@@ -14,11 +15,13 @@ from dspex_agents import (
     SpecError,
     SupervisorSpec,
     System,
+    SystemClock,
     SystemSpec,
 )
 from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
 from dspex_ray.call_buffer import Row
 from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls, RecordSpans
+from dspex_ray.ledger_meter import LedgerMeter
 from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.lm.limits.slices import Slice, TakeSlice
@@ -116,6 +119,17 @@ class ReplicaSpans:
         """Return once the ledger has them. Raises RuntimeUnavailableError while there is no ledger."""
         ledger = find_ray_system(self.system_name)
         ledger.ask(LEDGER, RecordSpans(tuple(rows)), timeout_s=_TIMEOUT_S, retry_safe=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerMeterFactory:
+    """Makes what holds budgets and keeps the journal inside each replica, on its event loop."""
+
+    system_name: str
+
+    def __call__(self) -> LedgerMeter:
+        """Return a meter of this replica's own."""
+        return LedgerMeter(partial(LedgerSystem(self.system_name).ask, LEDGER), SystemClock())
 
 
 class LedgerLender:

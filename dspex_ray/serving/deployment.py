@@ -11,7 +11,13 @@ from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.serving.address import DEFAULT_HOST, DEFAULT_PORT
 from dspex_ray.serving.base import ServingLimits
-from dspex_ray.serving.cluster_ledger import LedgerLender, LedgerSinkFactory, ensure_ledger, stop_ledger
+from dspex_ray.serving.cluster_ledger import (
+    LedgerLender,
+    LedgerMeterFactory,
+    LedgerSinkFactory,
+    ensure_ledger,
+    stop_ledger,
+)
 from dspex_ray.serving.deploy import deploy_program
 from dspex_ray.serving.endpoint import Endpoint
 from dspex_ray.serving.program_service import pack_program
@@ -37,9 +43,9 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
     """Serve the program at `http://{host}:{port}/{name}` and return when it answers there.
 
     `name` is by default the class's name in lower case. The cluster at `address` is joined, or the one on this
-    machine, or a local one started that ends with this process. `LMLimits` of the program's model hold for all replicas
-    together. Raises ConfigurationError for a name, host or port
-    that cannot be, and ClusterError when there is no cluster or the program does not start.
+    machine, or a local one started that ends with this process. `LMLimits` of the program's model, and the
+    store's budgets (the endpoint's name being the agent), hold for all replicas together. Raises ConfigurationError for
+    a name, host or port that cannot be, and ClusterError when there is no cluster or the program does not start.
     """
     try:
         connect_cluster(address)
@@ -56,6 +62,7 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         replicas=replicas,
         sink=Parcel.of(LedgerSinkFactory(ledger, settings_to_send())),
         lender=Parcel.of(LedgerLender(ledger)),
+        meter=Parcel.of(LedgerMeterFactory(ledger)),
         limits=limits,
     )
     return dataclasses.replace(endpoint, _stop=lambda served: undeploy(served, kept))

@@ -66,6 +66,7 @@ def _problem(text: str) -> dict[str, Any]:
 
 _PROBLEMS = {
     "400": "The body is not valid JSON.",
+    "402": "A budget has no room for the model call; `budget`, `limit`, `spent` and `renews_at` say which and when.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "422": "The input breaks its schema; every bad field is listed with its path.",
@@ -108,6 +109,10 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
+        "budget": {"type": "string"},
+        "limit": {"type": "string"},
+        "spent": {"type": ["string", "null"]},
+        "renews_at": {"type": ["string", "null"], "format": "date-time"},
         "errors": {
             "type": "array",
             "items": {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from dspex_ray.errors import (
+    BudgetExceededError,
     ClusterError,
     ConfigurationError,
     DspexError,
@@ -30,7 +32,10 @@ DEFAULT_RETRY_AFTER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One error answer. `code` ends its `type` URN; `errors` lists bad fields as (path, message)."""
+    """One error answer. `code` ends its `type` URN; `errors` lists bad fields as (path, message).
+
+    `members` are its extension members (RFC 9457, section 3.2).
+    """
 
     code: str
     status: int
@@ -39,15 +44,17 @@ class Problem:
     errors: tuple[tuple[str, str], ...] = ()
     retry_after_s: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self, request_id: str) -> dict[str, Any]:
-        """Return the body: type, title, status, detail, request_id and, when fields are bad, errors."""
+        """Return the body: type, title, status, detail, request_id, extensions and, when fields are bad, errors."""
         body: dict[str, Any] = {
             "type": TYPE_PREFIX + self.code,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "request_id": request_id,
+            **self.members,
         }
         if self.errors:
             body["errors"] = [{"path": path, "message": message} for path, message in self.errors]
@@ -81,6 +88,20 @@ def invalid_input(errors: tuple[tuple[str, str], ...]) -> Problem:
     """Return the answer to an input that breaks its schema, with every bad field."""
     detail = "; ".join(f"{path or 'the input'}: {message}" for path, message in errors)
     return Problem(code="invalid-input", status=422, title="The input breaks its schema", detail=detail, errors=errors)
+
+
+def no_budget(error: BudgetExceededError) -> Problem:
+    """Return the answer to a request whose model call a hard budget has no room for: which, and when it renews."""
+    renews_at = None if error.renews_at is None else datetime.fromtimestamp(error.renews_at, UTC).isoformat()
+    told = f"The budget {error.budget} ({error.caps})"
+    if error.spent:
+        renewed = "" if renews_at is None else f" It renews at {renews_at}."
+        detail = f"{told} has no room for this call: {error.spent}.{renewed}"
+    else:
+        detail = f"{told} cannot be held, since the price of this endpoint's model is not known. Its operator must act."
+    members = {"budget": error.budget, "limit": error.caps, "spent": error.spent or None, "renews_at": renews_at}
+    title = "A budget has no room for the model call"
+    return Problem(code="budget-exceeded", status=402, title=title, detail=detail, members=members)
 
 
 def of_status(status: int, detail: str, headers: Mapping[str, str]) -> Problem:
@@ -190,6 +211,8 @@ def of_error(error: Exception) -> Problem:
     """Return the answer to an exception a program raised. What is not ours becomes a 500 that tells nothing."""
     if isinstance(error, InputError):
         return invalid_input(error.problems or (("", error.message),))
+    if isinstance(error, BudgetExceededError):
+        return no_budget(error)
     problem = next((problem for kind, problem in _OF_ERROR if isinstance(error, kind)), _INTERNAL)
     if isinstance(error, LMRateLimitError) and error.retry_after_s is not None:
         return Problem(
@@ -226,4 +249,13 @@ def to_error(body: Mapping[str, Any], retry_after: str | None) -> DspexError:
         return InputError(text, problems)
     if code == "model-rate-limit":
         return LMRateLimitError(text, status=429, retry_after_s=float(retry_after) if retry_after else None)
+    if code == "budget-exceeded":
+        return _budget_error(body, text)
     return _ERROR_OF.get(code, DspexError)(text)
+
+
+def _budget_error(body: Mapping[str, Any], text: str) -> BudgetExceededError:
+    renews_at = body.get("renews_at")
+    at = None if renews_at is None else datetime.fromisoformat(renews_at).timestamp()
+    budget, limit, spent = (str(body.get(name) or "") for name in ("budget", "limit", "spent"))
+    return BudgetExceededError(text, budget, limit, spent, at)

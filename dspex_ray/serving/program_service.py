@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any, Literal
 
-from dspex_ray.calls import CallRecord, recording, tagged
+from dspex_ray.calls import CallRecord, metered, recording, tagged
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
 from dspex_ray.serving.base import Bill
@@ -66,7 +66,8 @@ def pack_program(program: Program) -> Parcel:
 
 @contextmanager
 def _billed(bill: Bill) -> Iterator[None]:
-    with tagged(request_id=bill.request_id, version=bill.version), recording() as log:
+    told = tagged(request_id=bill.request_id, version=bill.version, agent=bill.agent)
+    with told, nullcontext() if bill.meter is None else metered(bill.meter), recording() as log:
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ from dspex_ray.errors import ProgramError
 from dspex_ray.lm.limits.lender import SHARED_LENDER, Lender
 from dspex_ray.parcel import Parcel
 from dspex_ray.program import Program
-from dspex_ray.serving.application import build_application
+from dspex_ray.serving.application import Metering, build_application
 from dspex_ray.serving.base import ProgramService, ServingLimits
 from dspex_ray.serving.program_service import ProgramServiceFor
 
@@ -36,10 +36,12 @@ class ProgramReplica:
         version: str,
         limits: ServingLimits | None = None,
         lender: Parcel | None = None,
+        meter: Parcel | None = None,
     ) -> None:
         self._service = as_service(program.open())
         factory: SinkFactory | None = sink.open() if sink is not None else None
         self._ledger = CallBuffer(factory()) if factory is not None else None
+        self._metering: Callable[[], Metering] | None = meter.open() if meter is not None else None
         self._name, self._version, self._limits = name, version, limits
         self._lender: Lender | None = lender.open() if lender is not None else None
         if self._lender is not None:
@@ -52,6 +54,7 @@ class ProgramReplica:
             name=self._name,
             version=self._version,
             ledger=self._ledger,
+            metering=self._metering,
             limits=self._limits,
             echo_request_id=False,
         )

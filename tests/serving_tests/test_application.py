@@ -211,6 +211,7 @@ def test_a_body_without_a_declared_length_is_bounded_while_it_is_read() -> None:
     ("failure", "status", "code"),
     [
         (errors.OutputError("bad", raw="secret reply"), 502, "invalid-output"),
+        (errors.BudgetExceededError("secret", "all", "5 calls", "5 calls made"), 402, "budget-exceeded"),
         (errors.LMRateLimitError("secret", retry_after_s=2.1), 429, "model-rate-limit"),
         (errors.LMTimeoutError("secret"), 504, "model-timeout"),
         (errors.LMConnectionError("secret"), 503, "model-unreachable"),

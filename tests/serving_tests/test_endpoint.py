@@ -49,6 +49,7 @@ class Scripted(BaseHTTPRequestHandler):
 FAILURES: dict[str, Exception] = {
     "InputError": errors.InputError("m", (("a.b", "wrong"), ("c", "missing"))),
     "OutputError": errors.OutputError("m"),
+    "BudgetExceededError": errors.BudgetExceededError("m", "all", "$5.00 a day", "$4.99 spent", 86_400.0),
     "LMRateLimitError": errors.LMRateLimitError("m", retry_after_s=7),
     "LMTimeoutError": errors.LMTimeoutError("m"),
     "LMConnectionError": errors.LMConnectionError("m"),
