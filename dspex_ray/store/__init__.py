@@ -13,11 +13,13 @@ from dspex_agents.settings import Settings
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.call_journal import fold, journal_folder
-from dspex_ray.errors import ConfigurationError, UnknownNameError, UsageError
-from dspex_ray.store import budgets, calls, versions
+from dspex_ray.errors import ConfigurationError, UnknownNameError
+from dspex_ray.store import budgets, calls, data_rows, labels, versions
 from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget
 from dspex_ray.store.calls import ALL_CALLS, CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
+from dspex_ray.store.labels import LabelMove, MoveLabel, check_label
 from dspex_ray.store.tables import MIGRATIONS
+from dspex_ray.store.version_tables import VERSION_MIGRATIONS
 from dspex_ray.store.versions import Version, state_hash
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "CallFilter",
     "CallTotals",
     "CostLine",
+    "LabelMove",
+    "MoveLabel",
     "SetBudget",
     "Store",
     "Version",
@@ -47,7 +51,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS))
+        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS, *VERSION_MIGRATIONS))
 
     def __reduce__(self) -> tuple[type[Store], tuple[Database]]:
         """Pickle by the database, which pickles by its URL."""
@@ -76,24 +80,63 @@ class Store:
             return versions.listed(connection, program)
 
     def version(self, program: str, which: str | int = "latest") -> Version:
-        """Return one version with its state: a number, or `latest`.
+        """Return one version with its state, by its number, `latest`, a label or 8 or more digits of its hash.
 
-        Raises UnknownNameError if it is not there, UsageError if the store holds none at all.
+        Raises UnknownNameError with near matches for a name that is none, UsageError if the store holds no version or
+        the one named is another program's, ConfigurationError if it was changed after it was saved.
         """
-        known = [version.number for version in self.versions(program)]
-        if not known:
-            others = {version.program for version in self.versions()}
-            if others:
-                raise UnknownNameError("program with versions", program, others)
-            raise UsageError(
-                f"{self.database!r} holds no versions yet. Make one with `dspex optimize {program} --data ...`, or "
-                f"leave the version out to use the untuned program."
-            )
-        number = known[-1] if str(which) == "latest" else next((n for n in known if str(n) == str(which)), None)
-        if number is None:
-            raise UnknownNameError(f"version of {program}", str(which), ["latest", *map(str, known)])
         with self.database.read() as connection:
-            return versions.load(connection, program, number)
+            return versions.load(connection, program, versions.number_of(connection, program, which))
+
+    def version_of_state(self, state: Mapping[str, Any]) -> int | None:
+        """Return the number of the last version that is exactly this state of a program; None if there is none."""
+        with self.database.read() as connection:
+            return versions.number_of_state(connection, state)
+
+    # labels -------------------------------------------------------------------------------------------------------
+    def labels(self, program: str) -> dict[str, int]:
+        """Return the version that each label of a program names."""
+        with self.database.read() as connection:
+            return labels.labels_of(connection, program)
+
+    def label_moves(self, program: str | None = None, label: str | None = None) -> list[LabelMove]:
+        """Return every move of a program's labels, or of all programs', each label's in order; none is ever lost."""
+        with self.database.read() as connection:
+            return labels.moves_of(connection, program, label)
+
+    def move_label(self, ask: MoveLabel) -> LabelMove | None:
+        """Move a label and keep the move; return None if it stands there already.
+
+        Raises UsageError for a bad label or when it stands elsewhere than expected, UnknownNameError for a version or,
+        when it is to be removed, a label that is not there.
+        """
+        check_label(ask.label)
+        with self.database.transaction() as connection:
+            if ask.to is not None:
+                versions.number_of(connection, ask.program, ask.to)
+            elif ask.label not in (known := labels.labels_of(connection, ask.program)):
+                raise UnknownNameError(f"label of {ask.program}", ask.label, known)
+            return labels.move(connection, ask)
+
+    def rollback(self, program: str, label: str, *, by: str, now: float, why: str = "") -> LabelMove:
+        """Let a label name what it named before, and once more what it named before that, and keep the move.
+
+        Raises UnknownNameError for a label the program has not, UsageError if it has named nothing before.
+        """
+        ask = MoveLabel(program=program, label=label, kind="rollback", to=None, by=by, at=now, why=why)
+        with self.database.transaction() as connection:
+            return labels.roll_back(connection, ask)
+
+    # data ---------------------------------------------------------------------------------------------------------
+    def keep_data_rows(self, fingerprint: str, source: str, inputs: Sequence[str]) -> None:
+        """Keep the ids of the inputs of a data set by its fingerprint, so that it can be known again, row by row."""
+        with self.database.transaction() as connection:
+            data_rows.keep(connection, fingerprint, source, inputs)
+
+    def data_rows(self, fingerprint: str) -> frozenset[str] | None:
+        """Return the ids of the inputs of a data set; None if they were never kept."""
+        with self.database.read() as connection:
+            return data_rows.load(connection, fingerprint)
 
     # calls --------------------------------------------------------------------------------------------------------
     def record_calls(self, rows: Iterable[Mapping[str, Any]]) -> None:
