@@ -22,6 +22,7 @@ from dspex_ray.store import open_store
 
 DSPEX = Path(sys.executable).with_name("dspex")
 MARK = "DSPEX_TEST_MARK"
+WORKERS, ROWS_IN_A_UNIT = 2, 16
 ROWS_BEFORE = 30
 Wait = Callable[..., None]
 
@@ -74,7 +75,7 @@ def session(folder: Path) -> Iterator[Session]:
 
 
 def words_of(runtime: str, store: str) -> list[str]:
-    data = ["--data", "rows.csv", "--trials", "6", "--workers", "2", "--seed", "3"]
+    data = ["--data", "rows.csv", "--trials", "6", "--workers", str(WORKERS), "--seed", "3"]
     return ["optimize", "shop:Slow", *data, "--runtime", runtime, "--store", store, "--json"]
 
 
@@ -125,7 +126,9 @@ def check_resumes(session: Session, told: dict[str, Any]) -> None:
     assert resumed["run_id"] == re.search(r"Run (\S+) was interrupted", told["message"])[1]  # type: ignore[index]
     compared = ("score", "low", "high", "baseline", "values", "trials", "cost_usd")
     assert {name: resumed[name] for name in compared} == {name: whole[name] for name in compared}
-    assert calls(session, "broken.db", resumed) == calls(session, "whole.db", whole)
+    # what was in flight at the interruption was paid for, and is done again
+    again = calls(session, "broken.db", resumed) - calls(session, "whole.db", whole)
+    assert 0 <= again <= WORKERS * ROWS_IN_A_UNIT
 
 
 def calls(session: Session, store: str, result: dict[str, Any]) -> int:
