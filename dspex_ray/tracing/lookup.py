@@ -51,7 +51,7 @@ def find_trace(store: Store, name: str) -> FoundTrace:
     return FoundTrace(name, "ledger", tuple(made), len(made))
 
 
-_NOTHING = "The store holds no spans, and no model calls of a run or a request. Set DSPEX_TRACE=store and run something."
+_NOTHING = "The store holds no spans, and no model calls of a run or a request. Set DSPEX_TRACE=store, then run one."
 
 
 def _latest_call(store: Store) -> str:
