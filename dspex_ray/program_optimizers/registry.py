@@ -14,7 +14,9 @@ from dspex_coordination.optimizers.base import Optimizer
 from dspex_ray.errors import UnknownNameError
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "bootstrap_few_shot": "dspex_ray.program_optimizers.bootstrap_few_shot:BootstrapFewShot",
+}
 PROGRAM_OPTIMIZERS = tuple(_HOMES)
 
 
