@@ -105,7 +105,8 @@ class Budget:
     def caps(self) -> str:
         """Return the caps in words, such as `$5.00 a day`."""
         told = [] if self.usd is None else [f"${self.usd:,.4g}" if self.usd < 1 else f"${self.usd:,.2f}"]
-        told += [f"{cap:,} {name}" for name in ("calls", "tokens") if (cap := getattr(self, name)) is not None]
+        counts = [(cap, name) for name in ("call", "token") if (cap := getattr(self, f"{name}s")) is not None]
+        told += [f"{cap:,} {name}{'' if cap == 1 else 's'}" for cap, name in counts]
         return ", ".join(told) + ("" if self.period == "total" else f" a {self.period}")
 
     def to_json(self) -> dict[str, Any]:

@@ -58,7 +58,10 @@ class ProcessTracing:
         env = settings or Settings.from_env()
         self.is_open = False  # also where the environment is wrong: one error is enough
         if env.trace is not None:
-            self.use(checked_tracing(env.trace, env.trace_content))
+            try:
+                self.use(checked_tracing(env.trace, env.trace_content))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"The environment (DSPEX_TRACE, DSPEX_TRACE_CONTENT): {error}") from error
         return self.tracer
 
 

@@ -67,8 +67,9 @@ class Sink:
 async def served(model: ModelServer, system: System, price: Price | None = PRICE) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the program over HTTP on this loop, as a replica does; gives a client of it."""
     ask = partial(system.aask, LEDGER, timeout_s=10.0)
+    program = priced(model.base_url, price)
     app = build_application(
-        ProgramServiceFor(priced(model.base_url, price)),
+        ProgramServiceFor(program),
         name="shop",
         version="v7",
         ledger=CallBuffer(Sink(system)),
@@ -86,6 +87,7 @@ async def served(model: ModelServer, system: System, price: Price | None = PRICE
     finally:
         server.should_exit = True
         await serving
+        await program.lm.aclose()
 
 
 def asked(
@@ -141,7 +143,7 @@ def test_the_402_names_the_budget_its_limit_what_is_spent_and_when_it_renews(sto
     assert refused.headers["content-type"] == MEDIA_TYPE
     assert refused.headers["x-dspex-cost-usd"] == "0"
     assert body["type"] == "urn:dspex:problem:budget-exceeded"
-    assert (body["budget"], body["limit"]) == ("agent:shop", "1 calls, 10,000 tokens a day")
+    assert (body["budget"], body["limit"]) == ("agent:shop", "1 call, 10,000 tokens a day")
     assert body["spent"].startswith("1 calls made, 0 out; ")
     assert datetime.fromisoformat(body["renews_at"]) == midnight
     assert body["detail"].endswith(f"It renews at {body['renews_at']}.")
