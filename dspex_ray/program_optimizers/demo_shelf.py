@@ -17,25 +17,20 @@ _NEAREST = 0.5  # share of the labelled sets that are chosen for each question, 
 class DemoShelf:
     """The demonstrations of one predictor: bootstrapped ones by their question, and the labelled train rows by id.
 
-    `variable` is the one named `name`, bound to its pool. One that holds no train row (a predictor's own pool) is
-    chosen from by id alone.
+    `variable` is the one named `name`, bound to its pool; `ids` are what a set of labelled ones is chosen from, and
+    `labelled` those of them that may be copied to stand beside bootstrapped ones.
     """
 
-    def __init__(self, place: str, name: str, variable: Demos, labelled: Mapping[str, Demo]) -> None:
-        self.place, self.name, self.variable, self.labelled = place, name, variable, labelled
+    def __init__(
+        self, place: str, name: str, variable: Demos, labelled: Mapping[str, Demo], ids: Sequence[str]
+    ) -> None:
+        self.place, self.name, self.variable, self.labelled, self.ids = place, name, variable, labelled, ids
         self.bootstrapped: dict[str, list[Demo]] = {}
 
     @property
     def rows(self) -> int:
         """How many train rows gave a bootstrapped demonstration."""
         return len(self.bootstrapped)
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """What a set of labelled demonstrations is chosen from."""
-        if self.labelled:
-            return tuple(self.labelled)
-        return (self.variable.pool or ()) if "fixed" in self.variable.select else ()
 
     def add(self, found: Sequence[Bootstrapped]) -> None:
         """Take in those of this predictor."""
@@ -66,15 +61,15 @@ class DemoShelf:
         """
         top = self.variable.max
         chosen = rng.sample(list(self.bootstrapped), rng.randint(0, min(most, top, self.rows)))
-        demos = [rng.choice(self.bootstrapped[of]) for of in chosen]
-        ids = [one for one in self.ids if one not in self.labelled or self.labelled[one]["of"] not in chosen]
-        room = min(labelled, top - len(demos), len(ids if not demos else self.labelled))
-        if not demos:
+        if not chosen:
             near = labelled > 0 and rng.random() < _NEAREST
             value = self.nearest(rng.randint(1, labelled)) if near else None
-            return value or (self._shown([], rng.sample(ids, rng.randint(1, room))) if room > 0 else None)
-        count = rng.randint(0, min(room, len(ids))) if self.labelled and room > 0 else 0
-        return self._shown(demos, rng.sample(ids, count))
+            many = min(labelled, top, len(self.ids))
+            return value or self.labels(rng.randint(min(1, many), many), rng)
+        demos = [rng.choice(self.bootstrapped[of]) for of in chosen]
+        others = [name for name, one in self.labelled.items() if one["of"] not in chosen]
+        count = rng.randint(0, min(labelled, top - len(demos), len(others)))
+        return self._shown(demos, rng.sample(others, count))
 
     def _shown(self, demos: list[Demo], ids: Sequence[str]) -> dict[str, Any]:
         if not demos and "fixed" in self.variable.select:
@@ -87,8 +82,17 @@ def demo_shelves(sketch: ProgramSketch, space: Space, most_chars: int) -> tuple[
 
     `space` has its pools bound, as `SearchOptimizer.space` has.
     """
-    return tuple(
-        DemoShelf(one.place, name, variable, labelled_demos(sketch, variable.pool or (), most_chars))
-        for one in showing(sketch)
-        if (name := one.demos_name) is not None and (variable := space.demos.get(name)) is not None
-    )
+    shelves: list[DemoShelf] = []
+    for one in showing(sketch):
+        name = one.demos_name or ""
+        variable = space.demos.get(name)
+        if variable is None:
+            continue
+        pool = variable.pool or ()
+        labelled = labelled_demos(sketch, pool, most_chars)
+        too_long = {row.id for row in sketch.rows} - labelled.keys()
+        if any("Secret" in each.type for each in one.inputs):
+            labelled = {}  # such rows are named, never copied: the values of a version are written down
+        named = [each for each in pool if each not in too_long] if "fixed" in variable.select else list(labelled)
+        shelves.append(DemoShelf(one.place, name, variable, labelled, named))
+    return tuple(shelves)
