@@ -158,6 +158,16 @@ def test_the_number_of_workers_changes_nothing(store: Store) -> None:
     assert (one.history, one.score, one.version.hash) == (three.history, three.score, three.version.hash)
 
 
+def test_a_search_that_is_resumed_with_more_trials_is_that_of_as_many(store: Store) -> None:
+    def program() -> dspex.Program:
+        return TwoSteps().with_lm(ShownLM(shown="nothing"))
+
+    short = search(program(), store, trials=3)
+    longer = search(program(), store, trials=6, resume=short.run_id)
+    whole = search(program(), store, trials=6)
+    assert (longer.history, longer.score, longer.cost_usd) == (whole.history, whole.score, whole.cost_usd)
+
+
 @pytest.mark.parametrize("setting", [{"threshold": float("nan")}, {"rows": 0}, {"looks": -1}, {"steps": "first"}])
 def test_settings_that_cannot_be_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(OptimizerError, match=next(iter(setting))):
