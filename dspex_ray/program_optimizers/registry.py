@@ -17,6 +17,7 @@ from dspex_ray.program_optimizers.sketch import ProgramSketch
 _HOMES: dict[str, str] = {
     "beacon_programs": "dspex_ray.program_optimizers.beacon_programs:BeaconPrograms",
     "bootstrap_few_shot": "dspex_ray.program_optimizers.bootstrap_few_shot:BootstrapFewShot",
+    "reflective": "dspex_ray.program_optimizers.reflective:Reflective",
 }
 PROGRAM_OPTIMIZERS = tuple(_HOMES)
 

@@ -1,0 +1,142 @@
+"""What a reflection is shown: runs of a candidate on train rows, kept short, the worst first and one that went well."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dspex_coordination.optimizers.base import Told
+from dspex_ray.example import Example, as_text
+from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
+
+MOST_FIELD_CHARS = 2_000
+"""Of one value; the middle of a longer one is left out."""
+
+MOST_STEPS_SHOWN = 3
+"""Of one predictor in one run: the last ones."""
+
+_COPIED_WORDS = 9
+_WHOLE_FROM = 5  # words of an input from which on all of it counts as copied, where it is shorter
+
+Record = dict[str, Any]
+"""JSON of one train row: `gain` (None: no score), `output`, `error`, `feedback`, `steps` by place."""
+
+
+def records_of(told: Told, sketch: ProgramSketch, sign: float) -> dict[int, Record]:
+    """Return what a traced trial on train rows tells, by row."""
+    found: dict[int, Record] = {}
+    notes = told.notes or (None,) * len(told.rows)
+    for row, score, output, note in zip(told.rows, told.scores, told.outputs, notes, strict=True):
+        steps = sketch.steps_by_place(note)
+        found[row] = {
+            "gain": None if score is None else sign * score,
+            "output": shortened(output),
+            **{name: shortened((note or {}).get(name)) for name in ("error", "feedback")},
+            "steps": {place: [shortened(one) for one in every[-MOST_STEPS_SHOWN:]] for place, every in steps.items()},
+        }
+    return found
+
+
+def shortened(value: Any, most: int = MOST_FIELD_CHARS) -> Any:
+    """Return JSON whose texts are at most about `most` characters long, without their middle if need be."""
+    if isinstance(value, str):
+        if len(value) <= most:
+            return value
+        half = most // 2
+        return f"{value[:half]} [... {len(value) - 2 * half} characters ...] {value[-half:]}"
+    if isinstance(value, Mapping):
+        return {name: shortened(one, most) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [shortened(one, most) for one in value]
+    return value
+
+
+def runs(
+    predictor: Predictor,
+    rows: Sequence[Example],
+    records: Mapping[int, Record],
+    *,
+    most: int,
+    most_chars: int,
+    perfect: float,
+) -> list[str]:
+    """Return up to `most` runs as text, `most_chars` together: the worst first; the last one, if any, went well.
+
+    The order of `records` decides among equals. A call that no run made gives none.
+    """
+    known = {row: record for row, record in records.items() if record["gain"] is not None}
+    made = [row for row, record in known.items() if not record["steps"] or predictor.place in record["steps"]]
+    bad = sorted((row for row in made if known[row]["gain"] < perfect), key=lambda row: float(known[row]["gain"]))
+    good = [row for row in made if known[row]["gain"] >= perfect]
+    if not bad:
+        return []
+    chosen = [*bad[: most - 1], *good[:1]] if good and most > 1 else bad[:most]
+    texts: list[str] = []
+    for row in chosen:
+        text = _run(predictor, rows[row], known[row])
+        room = most_chars - sum(map(len, texts))
+        if len(text) > room and texts:
+            break
+        texts.append(shortened(text, max(room, 2)))
+    return texts
+
+
+def _run(predictor: Predictor, example: Example, record: Record) -> str:
+    steps = record["steps"].get(predictor.place) or [{"input": shortened(example.input), "output": record["output"]}]
+    parts = [_part("input", example.input)] if predictor.place else []
+    for step in steps:
+        parts.append(_part("given to this call", step["input"]))
+        parts.append(_part("answered by this call", step.get("output", step.get("error"))))
+    if predictor.place or len(steps) > 1:
+        parts.append(_part("result of the program", record["output"]))
+    parts.append(_part("expected", example.output))
+    parts.append(f"score: {abs(record['gain']):.3g}")
+    parts += [_part(name, record[name]) for name in ("feedback", "error") if record[name]]
+    return "\n".join(parts)
+
+
+def _part(title: str, value: Any) -> str:
+    value = shortened(value)
+    text = as_text(value) if isinstance(value, Mapping) and value else _plain(value)
+    return f"{title}:\n  {text}".replace("\n", "\n  ") if "\n" in text else f"{title}: {text}"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def described(sketch: ProgramSketch, predictor: Predictor) -> str:
+    """Return which call of the program this is, and its fields."""
+    sides = [
+        f"{side}: " + ", ".join(_field(one.name, one.type, one.description) for one in fields)
+        for side, fields in (("inputs", predictor.inputs), ("outputs", predictor.outputs))
+    ]
+    whole = "the only model call" if len(sketch.predictors) == 1 else f"one of {len(sketch.predictors)} model calls"
+    return "\n".join([f"{predictor.place or sketch.name}, {whole} of {sketch.name}", *sides])
+
+
+def _field(name: str, kind: str, description: str) -> str:
+    return f"{name} ({kind}; {description})" if description else f"{name} ({kind})"
+
+
+def copies_input(text: str, known: str, rows: Iterable[Example]) -> bool:
+    """Say whether a text repeats 9 words in a row of a train row's input, or all of one of 5 words or more.
+
+    What was `known` before is no copy.
+    """
+    new, old = (f" {_words(one)} " for one in (text, known))
+    return any(phrase in new and phrase not in old for row in rows for phrase in _phrases(row))
+
+
+def _phrases(row: Example) -> Iterable[str]:
+    for value in row.input.values():
+        words = _words(value).split() if isinstance(value, str) else []
+        size = min(len(words), _COPIED_WORDS)
+        if size >= _WHOLE_FROM:
+            yield from (f" {' '.join(words[start : start + size])} " for start in range(len(words) - size + 1))
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,90 @@
+"""`Writer`: what a model is asked to write for an attempt, and which of its answers are taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dspex_coordination.space import Space
+from dspex_ray.errands import errand
+from dspex_ray.program_optimizers.reflective_advice import ReviseInstruction
+from dspex_ray.program_optimizers.reflective_evidence import copies_input, described, runs
+from dspex_ray.program_optimizers.reflective_pool import Individual
+from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
+from dspex_ray.program_optimizers.reflective_task import Task
+from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
+
+
+class Writer:
+    """The errands of attempts, and the reading of what comes back."""
+
+    def __init__(
+        self,
+        sketch: ProgramSketch,
+        predictors: tuple[Predictor, ...],
+        space: Space,
+        settings: ReflectiveSettings,
+        perfect: float,
+    ) -> None:
+        self._sketch, self._predictors, self._settings, self._perfect = sketch, predictors, settings, perfect
+        self._bounds: dict[str, int | None] = {
+            one.instruction_name: getattr(space.variables[one.instruction_name], "max_chars", None)
+            for one in predictors
+        }
+
+    def errands(self, task: Task, parent: Individual) -> dict[str, dict[str, Any]]:
+        """Return what to have written, by the name of the variable: one of the model calls in turn, or all of them.
+
+        A call that took part in no run that went wrong is passed over. {} if there is no other.
+        """
+        count = len(self._predictors)
+        in_turn = [self._predictors[(task.turn + step) % count] for step in range(count)]
+        found: dict[str, dict[str, Any]] = {}
+        for predictor in in_turn:
+            asked = self._errand(task, parent, predictor)
+            if asked is not None:
+                found[predictor.instruction_name] = asked
+                if not self._settings.every_call:
+                    break
+        return found
+
+    def read(self, answer: Any, present: str, name: str) -> tuple[str | None, str]:
+        """Return the new instruction in an answer; None, and why, if it is not taken."""
+        text = answer.get("instruction") if isinstance(answer, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            return None, "no answer"
+        text = text.strip()
+        if text == present.strip():
+            return None, "repeated"
+        if len(text) > self._most_chars(name, present):
+            return None, "too long"
+        if copies_input(text, present, self._sketch.rows):
+            return None, "copied"
+        return text, ""
+
+    def _errand(self, task: Task, parent: Individual, predictor: Predictor) -> dict[str, Any] | None:
+        order = [*task.rows, *(row for row in sorted(parent.records) if row not in task.rows)]
+        shown = runs(
+            predictor,
+            self._sketch.rows,
+            {row: parent.records[row] for row in order},
+            most=self._settings.runs_shown,
+            most_chars=self._settings.prompt_chars,
+            perfect=self._perfect,
+        )
+        if not shown:
+            return None
+        name = predictor.instruction_name
+        present = str(parent.candidate.values[name])
+        given = {
+            "program": self._sketch.purpose,
+            "call": described(self._sketch, predictor),
+            "instruction": present,
+            "runs": "\n\n".join(f"Run {number}:\n{text}" for number, text in enumerate(shown, 1)),
+            "most_characters": self._most_chars(name, present),
+        }
+        return errand(ReviseInstruction, given, task.number + 1)
+
+    def _most_chars(self, name: str, present: str) -> int:
+        most = max(self._settings.most_chars, len(present))
+        bound = self._bounds[name]
+        return most if bound is None else min(most, bound)
