@@ -149,14 +149,21 @@ def test_ctrl_c_in_process_tells_the_command_that_goes_on_to_the_same_result(ses
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_on_ray_leaves_no_process_and_the_printed_command_goes_on_to_the_same_result(
-    session: Session, wait: Wait, presses: int
+    session: Session, wait: Wait
 ) -> None:
-    told = interrupted(session, "ray", wait, presses)
+    told = interrupted(session, "ray", wait, presses=1)
     wait(lambda: not session.living(), 15.0, "the end of every process of the interrupted command")
     check_resumes(session, told)
     wait(lambda: not session.living(), 15.0, "the end of every process of the finished commands")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_ctrl_c_pressed_twice_on_ray_leaves_no_process_either(session: Session, wait: Wait) -> None:
+    told = interrupted(session, "ray", wait, presses=2)
+    assert "Go on with:" in told["message"]
+    wait(lambda: not session.living(), 15.0, "the end of every process of the interrupted command")
 
 
 def ray_is_starting(session: Session) -> bool:
