@@ -22,9 +22,10 @@ from dspex_ray.program_optimizers.beacon_programs_inner import Inner
 from dspex_ray.program_optimizers.beacon_programs_pools import Pools, fits, given_sets
 from dspex_ray.program_optimizers.bootstrapped import harvested, showing
 from dspex_ray.program_optimizers.proposals import MOST_CHARS, accepted_instruction, proposal_errands
-from dspex_ray.program_optimizers.proposals_evidence import attempts_by_place
+from dspex_ray.program_optimizers.proposals_evidence import attempts_by_place, secret_names
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
+_YOUNG, _BROAD, _BROAD_LATER = 30, 2, 4  # up to 30 trials every second is none of the model's, then every fourth
 _LOOK_ROWS = 32  # train rows of one traced look
 _EARLIER = 12  # of the trials of earlier runs, the best, whose texts and demonstrations are chosen from too
 
@@ -132,12 +133,25 @@ class BeaconPrograms(SearchOptimizer):
         """Return a trial of the inner search; where it has none left, a look, and at last any candidate."""
         before = self._first, self._inner
         inner = self._inner or self._begun()
-        ask = inner.ask(number)
+        trials = self.book.trials
+        ask = self._broad(number, inner) if trials % (_BROAD if trials < _YOUNG else _BROAD_LATER) == 0 else None
+        ask = ask or inner.ask(number)
         if ask is None and not self._is_out():
             ask = self._look(number) if self._fruitful and self._can_look() else self.unseen(self._any_of(number))
         if ask is None:
             self._first, self._inner = before
         return ask
+
+    def _broad(self, number: int, inner: Inner) -> Ask | None:
+        """Return a trial of the texts and sets that were tried least, with all other variables drawn.
+
+        A model of few results clings to where they are good; what is good only together is found by such trials.
+        """
+        space, rng = self._pools.space(), seeded(self.context.seed, self.name, "broad", number)
+        drawn = space.sample(rng).values
+        asked = [ask.candidate for ask in self.book.asks if ask.split == "validation"]
+        candidate = space.repair({**drawn, **self._pools.least_tried(asked, rng)}, rng)
+        return None if candidate is None else inner.take(number, candidate)
 
     def _begun(self) -> Inner:
         """Begin the inner search with all that was asked, as far as it lies in what is chosen from at present."""
@@ -188,7 +202,10 @@ class BeaconPrograms(SearchOptimizer):
     def _take_look(self, candidate: Candidate, told: Told) -> None:
         seed = f"{self.context.seed}:{self._round}"
         made = harvested(self._sketch, told, threshold=self._threshold).demos
+        secret = secret_names(self._sketch)
         for one in showing(self._sketch):
+            if any(each.name in secret for each in one.inputs):
+                continue  # what a candidate holds is written down
             demos = [each.demo for each in made if each.place == one.place]
             sets = given_sets(demos, one.most_demos, f"{seed}:{one.place}")
             self._found += [(str(one.demos_name), value) for value in sets]

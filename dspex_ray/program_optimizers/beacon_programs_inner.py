@@ -38,6 +38,14 @@ class Inner:
             self._numbers[number] = inner
         return ask
 
+    def take(self, number: int, candidate: Candidate) -> Ask | None:
+        """Count a candidate from outside as a trial of this search, and return it; None if it has been asked."""
+        book = self._optimizer.book
+        if candidate.key in book.seen:
+            return None
+        self._numbers[number] = book.asked
+        return book.ask(Ask(candidate))
+
     def tell(self, told: Told) -> None:
         """Take the result of an outer trial."""
         inner = self._numbers.pop(told.number, None)

@@ -7,6 +7,7 @@ so that a candidate of the narrowed space is one of the whole space, and conditi
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ MOST_OPTIONS = 24
 
 _SIZES = (4, 16)  # of labelled sets and of nearest ones
 _GIVEN_SIZES = (2, 4, 8)  # of sets that a program made
-_LABELLED_SETS = 2  # of each size
+_LABELLED_SETS = 1  # of each size
 
 
 class Pools:
@@ -74,6 +75,15 @@ class Pools:
         """Return the space in which these variables take the values of their pools only."""
         variables = {name: self._narrowed(name, one) for name, one in self._space.variables.items()}
         return Space(variables, self._space.constraints)
+
+    def least_tried(self, asked: Sequence[Candidate], rng: random.Random) -> dict[str, Any]:
+        """Return for each variable with a pool one of the values that the fewest of these candidates have."""
+        found: dict[str, Any] = {}
+        for name, held in self._values.items():
+            tried = Counter(canonical_json(one.values[name]) for one in asked)
+            least = min(tried[canonical_json(value)] for value in held)
+            found[name] = rng.choice([value for value in held if tried[canonical_json(value)] == least])
+        return found
 
     def to_json(self) -> dict[str, list[Any]]:
         """Return the values by name."""

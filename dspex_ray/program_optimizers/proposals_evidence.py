@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from dspex_coordination.optimizers.base import Told
@@ -61,11 +60,6 @@ def shown_row(sketch: ProgramSketch, row: int) -> str:
 def secret_names(sketch: ProgramSketch) -> frozenset[str]:
     """Return the names of the fields that no prompt may show."""
     return frozenset(one.name for each in sketch.predictors for one in each.inputs if "Secret" in one.type)
-
-
-def mean_of(attempts: Sequence[Attempt]) -> float | None:
-    """Return the share of attempts that went well; None of none."""
-    return fmean(one.good for one in attempts) if attempts else None
 
 
 def _attempt(
