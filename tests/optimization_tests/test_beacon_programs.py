@@ -31,7 +31,8 @@ def quality(values: Mapping[str, Any]) -> float:
 
     "Explore" needs a high temperature and demonstrations of the program's own; "Recite" does well at the default one.
     """
-    text, heat, made = values["instruction"], values["temperature"], values["demos"]["select"] == "given"
+    text, heat = str(values["instruction"]), float(values["temperature"])
+    made: bool = values["demos"]["select"] == "given"
     if text.startswith("Explore"):
         return max(0.2, 0.5 + 0.3 * made + 0.2 * made * heat - 0.6 * abs(heat - 1.1))
     if text.startswith("Recite"):
@@ -95,8 +96,8 @@ def test_joint_search_beats_the_best_that_prompts_first_then_numbers_can_find() 
 
     texts = ("Answer.", "Recite it.", "Explore it.", "Look it up.")
     prompts = itertools.product(texts, ("fixed", "nearest", "given"))
-    first = max(prompts, key=lambda one: of(*one, 0.2))
-    then = max(of(*first, step / 100) for step in range(151))
+    _, text, select = max((of(text, select, 0.2), text, select) for text, select in prompts)
+    then = max(of(text, select, step / 100) for step in range(151))
     joint = [best_score(found(seed=seed)) for seed in range(4)]
     assert min(joint) > then
     assert sum(joint) / 4 > then + 0.15
