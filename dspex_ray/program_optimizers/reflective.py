@@ -9,6 +9,7 @@ other variables change in the same search; texts that are too long or copy train
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_ray.program_optimizers.reflective_evidence import records_of
 from dspex_ray.program_optimizers.reflective_moves import minibatch, varied, written_by_model
-from dspex_ray.program_optimizers.reflective_pool import Individual, drawn_parent, incumbent, merges
+from dspex_ray.program_optimizers.reflective_pool import Individual, drawn_parent, hard_rows, incumbent, merges
 from dspex_ray.program_optimizers.reflective_race import is_better, is_perfect, next_part, stays
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_state import Evolution
@@ -139,7 +140,7 @@ class Reflective(SearchOptimizer):
 
     def _open(self) -> None:
         """Make something ready, if there is room for it; otherwise change nothing."""
-        if len(self._state.tasks) >= self._settings_of.at_once:
+        if len(self._state.open_attempts()) >= self._settings_of.at_once:
             return
         if max(self._state.stale, self._state.failures) >= self._settings_of.patience:
             return
@@ -153,23 +154,31 @@ class Reflective(SearchOptimizer):
     def _attempted(self, attempt: int) -> bool:
         rng, settings = seeded(self.context.seed, self.name, self._state.started, attempt), self._settings_of
         parent = drawn_parent(self._state.pool, rng)
-        if self._state.attempts_of(parent.number) >= settings.at_once_each:
+        if self._state.open_attempts().count(parent.number) >= settings.at_once_each:
             return False
         vary = bool(self._varied) and rng.random() < self._state.chance_to_vary(settings.vary)
         child = varied(self.space, self._varied, parent, self._sketch, self._perfect, rng) if vary else None
         if vary and (child is None or self._is_taken(child)):
             return False
-        busy = self._state.busy(parent.number)
-        size = settings.minibatch
-        rows = minibatch(parent.records, busy, self.context.train_rows, size, size if vary else size // 2, rng)
+        # what an accepted child is known by can be reflected on at once; later attempts with it pay for some new rows
+        at_once = vary or (not parent.tried and self._has_mistake(list(parent.records), parent))
+        known = settings.minibatch if at_once else settings.minibatch // 2
+        rows = self._minibatch(parent, known, rng)
         task = Task(self._state.started, "vary" if vary else "reflect", parent.number, rows, parent.turn)
         task.child = None if child is None else child.to_json()
+        task.every_call = rng.random() < settings.every_call  # two calls may have to change for either to help
         if not rows or not self._advance(task, parent):
             return False
         self._state.tasks[task.number] = task
-        if not vary:
-            parent.turn += 1
+        parent.tried += 1
+        parent.turn += not vary
         return True
+
+    def _minibatch(self, parent: Individual, most_known: int, rng: random.Random) -> list[int]:
+        taken = {*parent.records, *self._state.busy(parent.number)}
+        new = [row for row in range(self.context.train_rows) if row not in taken]
+        hard = hard_rows(self._state.pool, parent.number, self._perfect)
+        return minibatch(parent.records, new, hard, self._settings_of.minibatch, most_known, rng)
 
     def _advance(self, task: Task, parent: Individual) -> bool:
         """Make the step after a look ready, or the look itself; False, and nothing changed, if there is none."""
@@ -216,8 +225,7 @@ class Reflective(SearchOptimizer):
         if task.chunks >= _MOST_CHUNKS or self._has_mistake(task.rows, parent):
             return False
         rng = seeded(self.context.seed, self.name, task.number, "chunk", task.chunks)
-        busy = {*parent.records, *self._state.busy(parent.number)}
-        rows = minibatch({}, busy, self.context.train_rows, self._settings_of.minibatch, 0, rng)
+        rows = [row for row in self._minibatch(parent, 0, rng) if row not in parent.records]
         if not rows:
             return False
         task.rows, task.chunks = rows, task.chunks + 1

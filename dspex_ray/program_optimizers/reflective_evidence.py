@@ -93,7 +93,9 @@ def _run(predictor: Predictor, example: Example, record: Record) -> str:
         parts.append(_part("result of the program", record["output"]))
     parts.append(_part("expected", example.output))
     parts.append(f"score: {abs(record['gain']):.3g}")
-    parts += [_part(name, record[name]) for name in ("feedback", "error") if record[name]]
+    if record["error"] != record["feedback"]:
+        parts += [_part("error", record["error"])] if record["error"] else []
+    parts += [_part("feedback", record["feedback"])] if record["feedback"] else []
     return "\n".join(parts)
 
 

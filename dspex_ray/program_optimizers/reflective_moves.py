@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -59,15 +59,17 @@ def _own_demos(
 
 
 def minibatch(
-    records: Mapping[int, Any], busy: Collection[int], rows: int, size: int, most_known: int, rng: random.Random
+    known: Collection[int], new: Collection[int], hard: Collection[int], size: int, most_known: int, rng: random.Random
 ) -> list[int]:
-    """Draw `size` of `rows` train rows, up to `most_known` of which there are records, none of the `busy` ones.
+    """Draw `size` rows, up to `most_known` of the `known` ones and the others new, as far as there are new ones.
 
-    The others are new, as far as there are new ones. How a row went plays no part: worst rows get better by chance.
+    Half of the new ones are `hard`: an ancestor had them wrong. How the candidate itself did plays no part, since the
+    worst of its rows would get better by chance.
     """
-    known = [row for row in sorted(records) if row < rows]
-    new = [row for row in range(rows) if row not in records and row not in busy]
-    chosen = rng.sample(known, min(len(known), most_known, size))
-    chosen += rng.sample(new, min(len(new), size - len(chosen)))
-    rest = [row for row in known if row not in chosen]
-    return chosen + rng.sample(rest, min(len(rest), size - len(chosen)))
+    chosen = rng.sample(sorted(known), min(len(known), most_known, size))
+    wrong = [row for row in sorted(new) if row in hard]
+    chosen += rng.sample(wrong, min(len(wrong), (size - len(chosen)) // 2))
+    rest = [row for row in sorted(new) if row not in chosen]
+    chosen += rng.sample(rest, min(len(rest), size - len(chosen)))
+    left = [row for row in sorted(known) if row not in chosen]
+    return chosen + rng.sample(left, min(len(left), size - len(chosen)))

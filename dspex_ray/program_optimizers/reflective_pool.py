@@ -24,13 +24,15 @@ class Individual:
     """A candidate that was accepted, with its gain (larger is better) on each validation row seen.
 
     `records` holds what is known of its train rows (see `reflective_evidence`), `looked` how many validation rows were
-    asked of it, `turn` whose turn among the predictors it is to be told something new.
+    asked of it, `turn` whose turn among the predictors it is to be told something new, `tried` how many attempts began
+    with it.
     """
 
     number: int
     candidate: Candidate
     parents: tuple[int, ...] = ()
     turn: int = 0
+    tried: int = 0
     standing: Standing = "racing"
     looked: int = 0
     violation: float = 0.0
@@ -45,7 +47,7 @@ class Individual:
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON."""
         return {
-            **{name: getattr(self, name) for name in ("number", "turn", "standing", "looked", "violation")},
+            **{name: getattr(self, name) for name in ("number", "turn", "tried", "standing", "looked", "violation")},
             "candidate": self.candidate.to_json(),
             "parents": list(self.parents),
             "gains": [list(one) for one in self.gains.items()],
@@ -68,11 +70,14 @@ def leaders(individuals: list[Individual]) -> dict[int, int]:
     """Return by number on how many validation rows each member of the front is best; {} if nobody has a score.
 
     Of those within the bounds, or else of those that miss them least. A tie counts for all; a row is compared among
-    those who saw it.
+    those who saw it. Who is beaten on all rows that another saw too leads nowhere: not where that one did not look yet.
     """
     scored = [one for one in individuals if one.gains]
     least = min((one.violation for one in scored), default=0.0)
-    able = [one for one in scored if one.violation == least]
+    able = sorted((one for one in scored if one.violation == least), key=lambda one: (one.mean, -one.number))
+    for one in list(able):
+        if any(_beats(other, one) for other in able):
+            able.remove(one)
     best: dict[int, float] = {}
     for one in able:
         for row, gain in one.gains.items():
@@ -83,13 +88,18 @@ def leaders(individuals: list[Individual]) -> dict[int, int]:
     for rows in led.values():
         for row in rows:
             held[row] += 1
-    for one in sorted(able, key=lambda one: (one.mean, -one.number)):
+    for one in able:  # the worst first
         rows = led.get(one.number, set())
         if rows and all(held[row] > 1 for row in rows):
             del led[one.number]
             for row in rows:
                 held[row] -= 1
     return {number: len(rows) for number, rows in sorted(led.items())}
+
+
+def _beats(one: Individual, other: Individual) -> bool:
+    shared = [(gain, other.gains[row]) for row, gain in one.gains.items() if row in other.gains]
+    return any(mine > theirs for mine, theirs in shared) and all(mine >= theirs for mine, theirs in shared)
 
 
 def drawn_parent(individuals: list[Individual], rng: random.Random) -> Individual:
@@ -115,6 +125,16 @@ def ancestry(individuals: list[Individual], number: int) -> set[int]:
                 found.add(parent)
                 left.append(parent)
     return found
+
+
+def hard_rows(individuals: list[Individual], number: int, perfect: float) -> set[int]:
+    """Return the train rows that some ancestor of a candidate, or itself, did not get right."""
+    return {
+        row
+        for one in ancestry(individuals, number)
+        for row, record in individuals[one].records.items()
+        if record["gain"] is not None and record["gain"] < perfect
+    }
 
 
 def merges(individuals: list[Individual]) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:

@@ -18,7 +18,7 @@ class ReflectiveSettings:
     | setting | meaning |
     |---|---|
     | `minibatch` | train rows on which a child is compared with its parent |
-    | `every_call` | whether a reflection rewrites every model call, rather than one in turn |
+    | `every_call` | chance from 0 to 1 that an attempt rewrites every model call together, rather than one in turn |
     | `vary` | chance from 0 to 1 that an attempt changes other variables, not instructions; moved by success |
     | `at_once`, `at_once_each` | attempts under way together, in all and with one parent |
     | `merges` | most merges of two candidates; None: 5, or 0 where only one thing can change |
@@ -29,10 +29,10 @@ class ReflectiveSettings:
     """
 
     minibatch: int = 6
-    every_call: bool = False
+    every_call: float = 0.25
     vary: float = 0.25
     at_once: int = 4
-    at_once_each: int = 2
+    at_once_each: int = 1
     merges: int | None = None
     parts: int = 3
     patience: int = 30
@@ -63,8 +63,11 @@ class ReflectiveSettings:
             for name, low in least.items()
             if getattr(made, name) < low
         ]
-        if not 0 <= made.vary <= 1:
-            problems.append(f"vary must be from 0 to 1, got {made.vary}")
+        problems += [
+            f"{name} must be from 0 to 1, got {getattr(made, name)}"
+            for name in ("vary", "every_call")
+            if not 0 <= getattr(made, name) <= 1
+        ]
         if problems:
             raise OptimizerError(f"{owner}: {'; '.join(problems)}.")
         return made

@@ -75,9 +75,10 @@ class Evolution:
         vary, reflect = before * self.credit["vary"], (1 - before) * self.credit["reflect"]
         return vary / (vary + reflect)
 
-    def attempts_of(self, parent: int) -> int:
-        """Return how many attempts with this parent are under way."""
-        return sum(task.parent == parent for task in self.tasks.values())
+    def open_attempts(self) -> list[int]:
+        """Return the parents of the attempts under way, those among them whose child has no validation score yet."""
+        unknown = [one for one in self.pool if one.standing == "racing" and one.parents and not one.gains]
+        return [task.parent for task in self.tasks.values()] + [one.parents[0] for one in unknown]
 
     def busy(self, parent: int) -> set[int]:
         """Return the train rows that attempts under way with this parent are about."""

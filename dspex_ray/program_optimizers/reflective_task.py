@@ -18,7 +18,8 @@ class Task:
     """An attempt under way: everything that the next step needs, as JSON.
 
     `parent` is the number of an individual, `rows` the minibatch of train rows, `turn` the predictor that is told
-    something new, `errands` what is still to be written, by the name of the variable, `child` the values to test.
+    something new (or all of them, with `every_call`), `errands` what is still to be written, by the name of the
+    variable, `child` the values to test.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Task:
     parent: int
     rows: list[int]
     turn: int = 0
+    every_call: bool = False
     chunks: int = 1
     errands: dict[str, dict[str, Any]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)

@@ -43,7 +43,7 @@ class Writer:
             asked = self._errand(task, parent, predictor)
             if asked is not None:
                 found[predictor.instruction_name] = asked
-                if not self._settings.every_call:
+                if not task.every_call:
                     break
         return found
 

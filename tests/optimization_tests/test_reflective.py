@@ -190,3 +190,58 @@ def test_a_run_that_is_broken_off_anywhere_ends_as_if_it_had_not(
     assert resumed.history == whole.history
     assert resumed.version.state == whole.version.state
     assert -1e-9 < resumed.cost_usd - whole.cost_usd < 0.0165  # of the unit in flight calls may be answered twice
+
+
+class TwoCallLM(RuleLM):
+    """Picks the right word once told to take the material, and sends it by the rules; else as `RuleLM`."""
+
+    async def complete(self, request: LMRequest) -> LMReply:
+        told, asked = request.messages[0].content, request.messages[-1].content
+        if '"word"' not in told.partition("JSON schema:")[2]:
+            return await super().complete(request)
+        words = asked.split()
+        word = words[3] if "'word' means 'material'" in told else words[0]
+        usage = Usage(prompt_tokens=5, completion_tokens=5)
+        return LMReply(text=json.dumps({"word": word}), model=self.model, usage=usage, cost_usd=0.001)
+
+    def revised(self, asked: str) -> dict[str, Any]:
+        revised = super().revised(asked)
+        picks = "pick, one of 2" in asked
+        rules = [rule for rule in RULE.findall(revised["instruction"]) if (rule[0] == "word") == picks]
+        return {**revised, "instruction": " ".join(f"'{word}' means '{label}'." for word, label in rules) or "None."}
+
+
+class PickAndSend(dspex.Program):
+    """Pick the word that counts, and say where it goes."""
+
+    class Input(dspex.Schema):
+        text: str
+
+    class Output(dspex.Schema):
+        label: str
+
+    pick = dspex.Predict("text -> word", demos=None)
+    send = dspex.Predict("word -> label", demos=None)
+
+    async def predict(self, input: Any) -> Any:  # noqa: A002 - the public name
+        picked = await self.pick(text=input.text)
+        return self.Output(label=(await self.send(word=picked.word)).label)
+
+
+def told_both(example: Any, output: Any) -> tuple[float, str | None]:
+    score, feedback = told_why(example, output)
+    return score, feedback and f"'word' means 'material'. {feedback}"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_call_of_a_program_is_told_what_it_lacks(make_store: Callable[[], Store], seed: int) -> None:
+    RuleLM.errands = []
+    program, options = PickAndSend().with_lm(TwoCallLM()), {"runtime": "in-process", "workers": 1, "seed": seed}
+    found = dspex.optimize(
+        program, ROWS, metric=told_both, optimizer="reflective", trials=80, store=make_store(), **options
+    )
+    assert found.baseline == 0.0
+    assert found.score == 1.0
+    best = next(trial.candidate.values for trial in found.history if trial.mean == 1.0 and len(trial.rows) == 12)
+    assert best["pick.instruction"] == "'word' means 'material'."
+    assert set(RULE.findall(best["send.instruction"])) <= set(KEYS.items())
