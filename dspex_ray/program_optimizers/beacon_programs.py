@@ -9,6 +9,7 @@ et al. 2024, arXiv:2406.11695). Unlike there, the choice is made jointly with nu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -18,6 +19,7 @@ from dspex_coordination.optimizers.base import Ask, Told
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_coordination.variables import Text
+from dspex_ray.program_optimizers.beacon_programs_block import Block
 from dspex_ray.program_optimizers.beacon_programs_inner import Inner
 from dspex_ray.program_optimizers.beacon_programs_pools import Pools, fits, given_sets
 from dspex_ray.program_optimizers.bootstrapped import harvested, showing
@@ -37,14 +39,16 @@ class BeaconPrograms(SearchOptimizer):
     best candidate of that time does. A look is one trial, on up to 32 train rows; a row that scores at least
     `threshold` gives demonstrations. The Bayesian search begins with `initial` trials that cover the space.
 
-    Takes any number of objectives and bounds. An instruction with a pool of its own keeps to it. Where no row can be
-    looked at or no text may be written, the search is among what there is. What was chosen from being exhausted, it
-    draws from the whole space. Raises OptimizerError for numbers that cannot be.
+    Of 64 validation rows or more the same few (`block`) are looked at first, and the rest only where a new best is
+    likely; then `max_trials` counts whole looks. Takes any number of objectives and bounds. An instruction with a pool
+    of its own keeps to it. Where no row can be looked at or no text may be written, the search is among what there is.
+    What was chosen from being exhausted, it draws from the whole space. Raises OptimizerError for numbers that cannot
+    be.
     """
 
     name = "beacon_programs"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only settings, each with a sound default
         self,
         sketch: ProgramSketch,
         *,
@@ -55,19 +59,22 @@ class BeaconPrograms(SearchOptimizer):
         every: int = 10,
         initial: int = 8,
         threshold: float = 1.0,
+        block: int | None = None,
     ) -> None:
         super().__init__(seed=seed, max_trials=max_trials)
-        if min(proposals, rounds) < 0 or min(every, initial) < 1:
+        if min(proposals, rounds) < 0 or min(every, initial, block or 1) < 1:
             raise OptimizerError(
-                f"{self.name}: proposals and rounds must be at least 0, every and initial at least 1, "
-                f"got {proposals}, {rounds}, {every} and {initial}."
+                f"{self.name}: proposals and rounds must be at least 0, every, initial and block "
+                f"at least 1, got {proposals}, {rounds}, {every}, {initial} and {block}."
             )
         self._sketch, self._proposals, self._rounds = sketch, proposals, rounds
         self._every, self._initial, self._threshold = every, initial, threshold
+        self._first_rows = block
 
     def prepare(self) -> None:
         """Begin with what can be chosen from without a model."""
         known = [told.candidate for told in ranked(self.book.earlier, self.context)[:_EARLIER]]
+        self._block = Block(self.context, self._first_rows)
         self._pools = Pools(self.space, self.context.seed, [*self.opening, *known])
         self._round = self._next_at = 0  # rounds begun; the results from which on the next one begins
         self._fruitful = True  # whether the last round added anything
@@ -76,6 +83,8 @@ class BeaconPrograms(SearchOptimizer):
         self._asked_for: dict[int, str] = {}  # by the number of an errand that is out: for which instruction
         self._found: list[tuple[str, Any]] = []  # what the round that is out will add: a variable's name and a value
         self._scored: list[int] = []  # trials in the order in which they were told
+        self._settled: list[int] = []  # those of them that no longer look follows
+        self._promising: list[Candidate] = []  # to be looked at on all rows
         self._first: list[int] = []  # the trials that the inner search began with
         self._inner: Inner | None = None
 
@@ -85,6 +94,8 @@ class BeaconPrograms(SearchOptimizer):
             made = self._queue.pop(0)
             self._asked_for[number] = made["for"]
             return Ask(Candidate(made["errand"]), split="errand")
+        if self._promising:
+            return Ask(self._promising.pop(0))
         if self._round < self._rounds and len(self._scored) >= self._next_at and self._can_look():
             return self._look(number)
         if self._round == 1 and self._is_out():
@@ -94,13 +105,16 @@ class BeaconPrograms(SearchOptimizer):
     def learn(self, told: Told) -> None:
         """Take in a look, a proposal or a result."""
         if told.split == "validation":
-            self._scored.append(told.number)
-            if self._inner is not None:
-                self._inner.tell(told)
+            self._take_result(told)
         elif told.number in self._looked_at:
             self._take_look(self._looked_at.pop(told.number), told)
         elif told.number in self._asked_for:
             self._take_proposal(self._asked_for.pop(told.number), told)
+
+    def spent(self) -> bool:
+        """Whether no trial is left; where some rows come first, no row to pay for."""
+        whole = self.context.max_trials * self.context.validation_rows
+        return super().spent() if self._block.rows is None else whole <= self.book.rows_asked
 
     def extra_state(self) -> dict[str, Any]:
         """Return what came from outputs and notes, and the inner search."""
@@ -111,6 +125,7 @@ class BeaconPrograms(SearchOptimizer):
             "queue": list(self._queue),
             "asked_for": [[number, name] for number, name in self._asked_for.items()],
             "found": [[name, value] for name, value in self._found],
+            "promising": [one.to_json() for one in self._promising],
             "first": list(self._first),
             "inner": None if self._inner is None else self._inner.state_dict(),
         }
@@ -123,9 +138,10 @@ class BeaconPrograms(SearchOptimizer):
         self._queue = list(extra["queue"])
         self._asked_for = dict(extra["asked_for"])
         self._found = [(name, value) for name, value in extra["found"]]
+        self._promising = [Candidate(values) for values in extra["promising"]]
         self._first, self._inner = list(extra["first"]), None
         if extra["inner"] is not None:
-            first = {number: self.book.asks[number].candidate for number in self._first}
+            first = [self.book.asks[number].candidate for number in self._first]
             self._inner = Inner(self._pools.space(), self.context, first, self._initial)
             self._inner.load_state_dict(extra["inner"])
 
@@ -135,12 +151,12 @@ class BeaconPrograms(SearchOptimizer):
         inner = self._inner or self._begun()
         trials = self.book.trials
         ask = self._broad(number, inner) if trials % (_BROAD if trials < _YOUNG else _BROAD_LATER) == 0 else None
-        ask = ask or inner.ask(number)
+        ask = ask or inner.ask()
         if ask is None and not self._is_out():
             ask = self._look(number) if self._fruitful and self._can_look() else self.unseen(self._any_of(number))
         if ask is None:
             self._first, self._inner = before
-        return ask
+        return ask if ask is None or ask.split == "train" else replace(ask, rows=self._block.rows)
 
     def _broad(self, number: int, inner: Inner) -> Ask | None:
         """Return a trial of the texts and sets that were tried least, with all other variables drawn.
@@ -151,18 +167,20 @@ class BeaconPrograms(SearchOptimizer):
         drawn = space.sample(rng).values
         asked = [ask.candidate for ask in self.book.asks if ask.split == "validation"]
         candidate = space.repair({**drawn, **self._pools.least_tried(asked, rng)}, rng)
-        return None if candidate is None else inner.take(number, candidate)
+        return None if candidate is None else inner.take(candidate)
 
     def _begun(self) -> Inner:
         """Begin the inner search with all that was asked, as far as it lies in what is chosen from at present."""
         space = self._pools.space()
-        first = {
-            number: ask.candidate
-            for number, ask in enumerate(self.book.asks)
-            if ask.split == "validation" and fits(space, ask.candidate)
-        }
-        self._first, self._inner = list(first), Inner(space, self.context, first, self._initial)
-        self._inner.tell_all([self.book.told[number] for number in self._scored])
+        first: dict[str, int] = {}
+        for number, ask in enumerate(self.book.asks):
+            if ask.split == "validation" and fits(space, ask.candidate):
+                first.setdefault(ask.candidate.key, number)
+        self._first = list(first.values())
+        candidates = [self.book.asks[number].candidate for number in self._first]
+        self._inner = Inner(space, self.context, candidates, self._initial)
+        for number in self._settled:
+            self._inner.tell(self.book.told[number])
         return self._inner
 
     def _any_of(self, number: int) -> Callable[[int], Candidate]:
@@ -198,6 +216,15 @@ class BeaconPrograms(SearchOptimizer):
         self._round, self._next_at = self._round + 1, len(self._scored) + self._every
         self._looked_at[number] = candidate
         return Ask(candidate, split="train", rows=tuple(sorted(rows)), traced=True)
+
+    def _take_result(self, told: Told) -> None:
+        self._scored.append(told.number)
+        if self._block.promises(told, self.book.best):
+            self._promising.append(told.candidate)
+            return
+        self._settled.append(told.number)
+        if self._inner is not None:
+            self._inner.tell(told)
 
     def _take_look(self, candidate: Candidate, told: Told) -> None:
         seed = f"{self.context.seed}:{self._round}"

@@ -98,3 +98,13 @@ class TestBeaconPrograms(OptimizerContract):
         assert first.asks == again.asks
         assert first.run().asks == again.run().asks
         assert first.optimizer.state_dict() == again.optimizer.state_dict()
+
+
+class TestBeaconProgramsThatLookAtSomeRowsFirst(OptimizerContract):
+    name = "beacon_programs"
+    trials: ClassVar[int] = 9
+    spaces = ("demos",)
+    looks_again: ClassVar[bool] = True
+
+    def make(self, context: SearchContext) -> Optimizer:
+        return BeaconPrograms(NOTHING, seed=context.seed, max_trials=context.max_trials, initial=4, block=3)
