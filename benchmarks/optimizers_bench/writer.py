@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizers_bench.prompt_reading import Asked, Schema, shown_in, text_of
-from optimizers_bench.rules import Case, Rule, Task, sentences_of
+from optimizers_bench.rules import REFERENCE, Case, Rule, Task, sentences_of
 
 _ADDS = re.compile(r"advice|advise|tip|lesson|feedback|rule|discussion|hint|learn|reflect|diagnos", re.IGNORECASE)
 _SEEN_LABEL, _SEEN_CONTRAST, _SEEN_HINT = 0.15, 0.45, 0.75
@@ -33,13 +33,13 @@ def advice(
     """Return a value for each field that was asked for."""
     draws = random.Random(seed)
     text = "\n".join(text_of(message) for message in messages)
-    stated = _stated(task, text)
+    stated = _stated(task, _without_cases(text, cases))
     found = [
         rule for rule, p in evidence(task, cases, text, ability).items() if rule not in stated and draws.random() < p
     ]
     draws.shuffle(found)
     new = [*found[:_MOST_NEW], *_wrong(task, stated, draws)]
-    author = _Author(task, stated, new, draws, _names_in(text), asked.definitions)
+    author = _Author(task, stated, new, draws, _names_in(text, task), asked.definitions)
     return {name: author.fill(name, schema) for name, schema in asked.fields.items()}
 
 
@@ -137,6 +137,14 @@ def _stated(task: Task, text: str) -> list[Rule]:
     return [rule for rule in (*task.rules, *task.decoys) if rule.stated_in(sentences)]
 
 
+def _without_cases(text: str, cases: Mapping[str, Case]) -> str:
+    """Return a text with a break for each case: what a case says beside its answer is evidence, and states nothing."""
+    for reference in dict.fromkeys(REFERENCE.findall(text)):
+        if reference in cases:
+            text = text.replace(cases[reference].text, "\n")
+    return text
+
+
 def _wrong(task: Task, stated: Sequence[Rule], draws: random.Random) -> list[Rule]:
     left = [rule for rule in task.decoys if rule not in stated]
     return [draws.choice(left)] if left and draws.random() < _WRONG else []
@@ -149,8 +157,11 @@ def _stands_in(value: Any, text: str) -> bool:
     return any(re.search(rf"(?<![\w.-]){re.escape(one)}(?![\w-]|\.\d)", text) for one in whole)
 
 
-def _names_in(text: str) -> list[str]:
-    """Return the last list of names in a text: what a mapping's keys are to be."""
+def _names_in(text: str, task: Task) -> list[str]:
+    """Return what a mapping's keys are to be: the calls that a text names, else its last list of names."""
+    places = [call.place for call in task.calls if call.place and re.search(rf"\b{call.place}\b", text)]
+    if places:
+        return places
     for found in reversed(list(re.finditer(r"\[\s*\"[^\[\]]*\"\s*\]", text))):
         try:
             names = json.loads(found.group())

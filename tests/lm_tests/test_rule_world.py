@@ -148,6 +148,26 @@ def reflection(cases: list[Case], *, labels: bool) -> list[dict[str, Any]]:
     return [{"role": "user", "content": told}]
 
 
+def test_a_case_beside_its_answer_is_no_statement_of_a_rule() -> None:
+    model, train = model_of(ROUTING), splits_of(ROUTING, 0).train
+    rule = ROUTING.rules[0]
+    case = next(case for case in train if ROUTING.changed_by(rule, case.facts)[0])
+    row = json.dumps({"ticket": case.text, "desk": ROUTING.gold(case.facts)["desk"]})
+    asked = {"messages": [{"role": "user", "content": f"Describe this data: {row}"}], "temperature": 1.0}
+    said = [model.say(asked, draw).text for draw in range(40)]
+    assert 1 <= sum(rule.stated_in([text]) for text in said) <= 15  # 0.15 of 40 would be 6
+
+
+def test_advice_for_several_calls_is_under_their_names() -> None:
+    task = TASKS["two_hop"]
+    cases = splits_of(task, 0).train[:6]
+    schema = {"properties": {"advice": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    shown = "\n".join(f"{case.text}\naction: {task.gold(case.facts)['action']}" for case in cases)
+    text = f"Calls: diagnose, decide\n{shown}\n{json.dumps(schema)}"
+    said = json.loads(model_of(task).say({"messages": [{"role": "user", "content": text}]}).text)
+    assert set(said["advice"]) == {"diagnose", "decide"}
+
+
 def test_reflection_states_rules_that_are_shown_and_no_others() -> None:
     model, train = model_of(ROUTING), splits_of(ROUTING, 0).train
     for rule in ROUTING.rules:
