@@ -11,6 +11,7 @@ from harness import Row
 
 from optimizers_bench.cells import DSPY, Cell, Cells
 from optimizers_bench.server import Weather
+from optimizers_bench.tasks import TASKS
 
 _NOMINAL = 8 * 416 + 7 * 120
 """Rows that SIMBA runs with its defaults on 120 examples, cached ones included."""
@@ -106,20 +107,19 @@ def faults(plan: Plan) -> list[Row]:
     return rows
 
 
-def _simba(plan: Plan, task: str, seed: int) -> Cell:
-    calls = 2 if task == "two_hop" else 1
-    del plan
+def _simba(task: str, seed: int) -> Cell:
+    calls = len(TASKS[task].calls)
     return Cell("dspy_side", "simba", task, seed, _NOMINAL * calls)
 
 
 def _budget(plan: Plan, task: str, seed: int) -> int:
-    return int(plan.cells.figures(_simba(plan, task, seed))["counted"]["calls"])
+    return int(plan.cells.figures(_simba(task, seed))["counted"]["calls"])
 
 
 def _dspy(plan: Plan, system: str, task: str) -> float:
     found = []
     for seed in plan.seeds:
-        simba = _simba(plan, task, seed)
+        simba = _simba(task, seed)
         cell = simba if system == "simba" else Cell("dspy_side", system, task, seed, _budget(plan, task, seed))
         found.append(plan.cells.figures(cell)["test"])
     return _mean(found)

@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from optimizers_bench.cells import Cell, Cells
 from optimizers_bench.server import Weather, service_of, world
 from optimizers_bench.side import Side
 from optimizers_bench.tasks import TASKS
@@ -98,3 +99,10 @@ def test_latency_is_log_normal_around_its_median() -> None:
     waits = sorted(service.reply(body, aside=False)[2] for _ in range(401))
     assert 0.04 < waits[200] < 0.06
     assert waits[-1] > 0.2
+
+
+def test_a_cell_that_is_kept_is_not_run_again(tmp_path: Path) -> None:
+    cell = Cell("no_such_side", "simba", "routing", 0, 100)
+    kept = tmp_path / "cells.jsonl"
+    kept.write_text(json.dumps({"cell": cell.key, "figures": {"test": 0.5}}) + "\n")
+    assert Cells(kept).figures(cell) == {"test": 0.5}
