@@ -14,9 +14,12 @@ from dspex_ray.agent_system import AgentSystem, start_agent_system
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DspexError, UsageError
 from dspex_ray.intervals import interval
+from dspex_ray.lm.prices import price_table
 from dspex_ray.program import Program
 from dspex_ray.search_plan import SearchPlan
 from dspex_ray.store import Store, Version
+from dspex_ray.versions.expected import expected_figures
+from dspex_ray.versions.origin import interface_of, kept_splits, parent_of, train_figures
 
 if TYPE_CHECKING:
     from dspex_ray.serving.endpoint import Endpoint
@@ -83,6 +86,9 @@ class Optimized:
             "low": self.low,
             "high": self.high,
             "baseline": self.baseline,
+            "train": self.version.facts.get("train"),
+            "gap": self.version.facts.get("gap"),
+            "expected": self.version.facts.get("expected"),
             "cost_usd": self.cost_usd,
             "trials": len(self.history),
             "failed_trials": sum(trial.failed is not None for trial in self.history),
@@ -108,9 +114,14 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
     best, baseline, score = result.best, result.trials[0], result.best.mean
     program = _built(plan, best)
     low, high = interval([one or 0.0 for one in best.scores])
-    spent = store.totals(run_id=result.run_id).cost_usd
+    totals = store.totals(run_id=result.run_id)
+    spent = totals.cost_usd
     facts = {
         **plan.facts,
+        "interface": interface_of(program),
+        "splits": kept_splits(store, train=plan.train, validation=plan.validation),
+        **train_figures(best, result.trials),
+        "expected": expected_figures(best, result.trials),
         "score": score,
         "low": low,
         "high": high,
@@ -121,8 +132,12 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
         "stopped_by": result.stopped_by,
         "left_out": len(result.isolated),
         "cost_usd": spent,
+        "calls": totals.calls,
+        "prices": str(price_table()),
     }
-    version = store.save_version(program.state(), facts, now=clock.now(), run_id=result.run_id)
+    version = store.save_version(
+        program.state(), facts, now=clock.now(), parent=parent_of(plan.program, store), run_id=result.run_id
+    )
     return Optimized(
         program=program,
         score=score,

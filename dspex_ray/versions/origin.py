@@ -1,0 +1,77 @@
+"""How a version came to be: what it was made of, what it is told and takes, its score on the rows it learnt from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from dspex_coordination.canonical import digest
+from dspex_coordination.sweep import TrialSummary
+from dspex_ray.data import Dataset
+from dspex_ray.errors import ProgramError
+from dspex_ray.example import Example
+from dspex_ray.intervals import interval
+from dspex_ray.program import Program
+from dspex_ray.schema import Schema
+from dspex_ray.store import Store
+from dspex_ray.sub_programs import predictors
+
+
+def input_id(example: Example) -> str:
+    """Return what an input is known again by, whatever its output."""
+    return digest(example.input)
+
+
+def interface_of(program: Program) -> dict[str, Any]:
+    """Return what a program takes and gives, field by field as text, and what each of its model calls is told."""
+    told = {path: str(one.instruction) for path, one in predictors(program).items()}
+    return {"input": _fields(program.Input), "output": _fields(program.Output), "told": told}
+
+
+def parent_of(program: Program, store: Store) -> int | None:
+    """Return the version that a search began from: the last one of exactly its program; None for none."""
+    try:
+        return store.version_of_state(program.state())
+    except ProgramError:
+        return None  # what cannot be saved was never a version
+
+
+def kept_splits(store: Store, **splits: Dataset) -> dict[str, Any]:
+    """Keep which inputs the splits held and return what is said of each: source, rows, fingerprint."""
+    for part in splits.values():
+        store.keep_data_rows(part.fingerprint, part.source, [input_id(example) for example in part.examples])
+    return {
+        name: {"source": part.source, "rows": len(part), "fingerprint": part.fingerprint}
+        for name, part in splits.items()
+    }
+
+
+def train_figures(best: TrialSummary, trials: Sequence[TrialSummary]) -> dict[str, Any]:
+    """Return `train`, the best candidate's score with its interval on train rows, and `gap`, train minus validation.
+
+    The rows are those that the search itself scored it on; without any both are None.
+    """
+    scores: dict[int, float] = {}
+    for trial in trials:
+        if trial.split == "train" and trial.candidate == best.candidate and not trial.failed:
+            scores |= {row: one or 0.0 for row, one in zip(trial.rows, trial.scores, strict=True)}
+    if not scores or best.mean is None:
+        return {"train": None, "gap": None}
+    low, high = interval(list(scores.values()))
+    mean = sum(scores.values()) / len(scores)
+    return {"train": {"score": mean, "low": low, "high": high, "rows": len(scores)}, "gap": mean - best.mean}
+
+
+def _fields(schema: type[Schema]) -> dict[str, str]:
+    return {name: _field(info) for name, info in schema.model_fields.items()}
+
+
+def _field(info: FieldInfo) -> str:
+    kind = info.annotation
+    text = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    if not info.is_required():
+        text += f" = {json.dumps(info.get_default(call_default_factory=True), default=str)}"
+    return f"{text} # {info.description}" if info.description else text
