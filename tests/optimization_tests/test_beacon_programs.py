@@ -268,6 +268,16 @@ def test_a_program_is_told_what_a_model_wrote_for_it(store: Store) -> None:
     assert result.program.instruction == "Say yes for even numbers and no for odd ones."
 
 
+def test_trials_of_many_validation_rows_count_whole_looks(store: Store) -> None:
+    held = [{"question": f"is {n} even?", "answer": "no" if n % 2 else "yes"} for n in range(100, 180)]
+    result = optimized(store, trials=4, workers=2, validation=held)
+    looks = [len(trial.scores) for trial in result.history if trial.split == "validation"]
+    assert result.score == 1.0
+    assert looks[0] == 80
+    assert looks.count(20) > 3
+    assert len(result.history) > 4
+
+
 def test_a_run_resumed_with_more_trials_is_the_run_of_as_many(make_store: Any) -> None:
     def history(result: dspex.Optimized) -> list[tuple[Candidate, Any]]:
         return [(trial.candidate, trial.scores) for trial in result.history]
