@@ -282,7 +282,7 @@ class Reflective(SearchOptimizer):
             individual.standing = "whole"
             if incumbent(self._state.pool) is not before:
                 self._state.stale = 0
-        elif stays(individual, before, self._state.pool):
+        elif stays(individual, self._state.pool):
             self._state.ready.append(("race", individual.number))
         else:
             individual.standing = "dropped"

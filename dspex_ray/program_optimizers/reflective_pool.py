@@ -17,6 +17,7 @@ from typing import Any, Literal
 from dspex_coordination.candidate import Candidate
 
 Standing = Literal["racing", "whole", "dropped"]
+_TOURNAMENT = 2  # members of the front that are drawn, of whom the better one breeds: many lead a row by chance
 
 
 @dataclass(slots=True)
@@ -103,11 +104,12 @@ def _beats(one: Individual, other: Individual) -> bool:
 
 
 def drawn_parent(individuals: list[Individual], rng: random.Random) -> Individual:
-    """Draw a member of the front by the rows that it leads; the first candidate while nobody has a score."""
+    """Draw two of the front by the rows that they lead, and return the better; the first while nobody has a score."""
     front = leaders(individuals)
     if not front:
         return individuals[0]
-    return individuals[rng.choices(list(front), list(front.values()))[0]]
+    drawn = rng.choices(list(front), list(front.values()), k=_TOURNAMENT)
+    return max((individuals[number] for number in drawn), key=lambda one: one.mean)
 
 
 def incumbent(individuals: list[Individual]) -> Individual | None:

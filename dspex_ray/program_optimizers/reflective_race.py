@@ -23,21 +23,26 @@ def next_part(looked: int, rows: int, settings: ReflectiveSettings) -> int:
     return min(rows, 2 * looked if looked else first)
 
 
-def stays(individual: Individual, best: Individual | None, pool: Sequence[Individual]) -> bool:
-    """Whether more rows could show that one is better than the best, and a merged one than its better parent."""
-    if len(individual.parents) > 1:
-        better = max((pool[parent] for parent in individual.parents), key=lambda one: one.mean)
-        if math.fsum(_ahead(individual, better)) < 0:
-            return False
-    if best is None or individual.violation < best.violation:
-        return True
-    if individual.violation > best.violation:
+_DOUBT = 0.5  # standard errors by which one may be behind a rival and still be looked at further
+
+
+def stays(individual: Individual, pool: Sequence[Individual]) -> bool:
+    """Whether it is worth more rows: not behind a rival that saw as many, and a merged one not behind its parents."""
+    parents = [pool[parent] for parent in individual.parents] if len(individual.parents) > 1 else []
+    if parents and math.fsum(_ahead(individual, max(parents, key=lambda one: one.mean))) < 0:
         return False
-    ahead = _ahead(individual, best)
+    rivals = [one for one in pool if one is not individual and len(one.gains) >= len(individual.gains)]
+    return not any(_is_behind(individual, one) for one in rivals)
+
+
+def _is_behind(individual: Individual, rival: Individual) -> bool:
+    if individual.violation != rival.violation:
+        return individual.violation > rival.violation
+    ahead = _ahead(individual, rival)
     if math.fsum(ahead) >= 0:
-        return True
+        return False
     ahead.append(max(map(abs, ahead)))  # an imagined row in its favour: a few equal rows prove nothing
-    return statistics.fmean(ahead) > -statistics.stdev(ahead) / math.sqrt(len(ahead))
+    return statistics.fmean(ahead) < -_DOUBT * statistics.stdev(ahead) / math.sqrt(len(ahead))
 
 
 def is_perfect(individual: Individual, rows: int, perfect: float) -> bool:
