@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
 
 from optimizers_bench.rules import Case, Task, marked
+from optimizers_bench.server import World
 from optimizers_bench.settings import TEMPERATURE
 from optimizers_bench.side import Figures
 from optimizers_bench.tasks import TASKS, splits_of
 
+_ASKED = {1: 0.8, 2: 0.6}  # of the rows of MIPROv2, by the calls of the program: the rest comes from its cache
 _SIMBA_STEP = 6 * 32 + 7 * 32  # rows of a step with its defaults: trajectories, then candidates
 
 
@@ -48,6 +51,18 @@ def program_of(task: Task) -> Any:
     return TwoHop() if task.name == "two_hop" else OneCall(task)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What a run is given: the model, its server, the budget in calls and in rows, the seed and the threads."""
+
+    lm: Any
+    server: World
+    budget: int
+    rows: int
+    seed: int
+    workers: int
+
+
 def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: int, workers: int) -> Figures:
     """Optimise within about so many calls; return what the program found scores on the test cases."""
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
@@ -57,7 +72,8 @@ def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: i
     calls = len(chosen.calls)
     run: Callable[..., Any] = {"simba": _simba, "miprov2": _mipro, "gepa": _gepa}[system]
     started = time.perf_counter()
-    found = run(chosen, cases, lm, seed=seed, rows=budget // calls, workers=workers)
+    server = World(urls["counted"].removesuffix("/v1"))
+    found = run(chosen, cases, _Given(lm, server, budget, budget // calls, seed, workers))
     spent_s = time.perf_counter() - started
     return {"wall_s": spent_s, **_judged(found, chosen, cases.test, urls["aside"])}
 
@@ -81,25 +97,25 @@ def told(task: str, seed: int, urls: dict[str, str], instructions: dict[str, str
     return _judged(program, TASKS[task], cases.test, urls["aside"])
 
 
-def _simba(task: Task, cases: Any, _lm: Any, *, seed: int, rows: int, workers: int) -> Any:
+def _simba(task: Task, cases: Any, given: _Given) -> Any:
     """Its defaults; fewer or more steps by the budget. It takes one set, so it gets both splits to learn from."""
     both = [*cases.train, *cases.validation]
-    steps = max(1, (rows - 7 * len(both)) // _SIMBA_STEP)
-    made = dspy.SIMBA(metric=_scored(task, both), max_steps=steps, num_threads=workers)
-    return made.compile(program_of(task), trainset=_examples(task, both), seed=seed)
+    steps = max(1, (given.rows - 7 * len(both)) // _SIMBA_STEP)
+    made = dspy.SIMBA(metric=_scored(task, both), max_steps=steps, num_threads=given.workers)
+    return made.compile(program_of(task), trainset=_examples(task, both), seed=given.seed)
 
 
-def _mipro(task: Task, cases: Any, _lm: Any, *, seed: int, rows: int, workers: int) -> Any:
+def _mipro(task: Task, cases: Any, given: _Given) -> Any:
     """Its own number of candidates for `medium`; as many trials as the budget allows."""
     number, batch, whole = 12, 35, len(cases.validation)
     bootstrapped = 4 * number  # about: it stops a set when it has enough that are right
-    trials = max(4, int((rows - whole - bootstrapped) / (batch + whole / 5)))
+    trials = max(4, int((given.rows / _ASKED[len(task.calls)] - whole - bootstrapped) / (batch + whole / 5)))
     made = dspy.MIPROv2(
         metric=_scored(task, [*cases.train, *cases.validation]),
         auto=None,
         num_candidates=number,
-        num_threads=workers,
-        seed=seed + 1,  # it takes 0 for none
+        num_threads=given.workers,
+        seed=given.seed + 1,  # it takes 0 for none
         verbose=False,
     )
     return made.compile(
@@ -111,8 +127,8 @@ def _mipro(task: Task, cases: Any, _lm: Any, *, seed: int, rows: int, workers: i
     )
 
 
-def _gepa(task: Task, cases: Any, lm: Any, *, seed: int, rows: int, workers: int) -> Any:
-    """Its defaults, with the budget in rows as it takes it."""
+def _gepa(task: Task, cases: Any, given: _Given) -> Any:
+    """Its defaults; it stops by the calls that the server has counted, since its budget in rows counts cached ones."""
     known = {case.text: case for case in (*cases.train, *cases.validation)}
 
     def metric(gold: Any, pred: Any, _trace: Any = None, _name: Any = None, _pred_trace: Any = None) -> Any:
@@ -120,7 +136,12 @@ def _gepa(task: Task, cases: Any, lm: Any, *, seed: int, rows: int, workers: int
         return dspy.Prediction(score=score, feedback=feedback)
 
     made = dspy.GEPA(
-        metric=metric, max_metric_calls=rows, reflection_lm=lm.copy(temperature=1.0), num_threads=workers, seed=seed
+        metric=metric,
+        max_metric_calls=10 * given.rows,
+        reflection_lm=given.lm.copy(temperature=1.0),
+        num_threads=given.workers,
+        seed=given.seed,
+        gepa_kwargs={"stop_callbacks": lambda _state: given.server.counted().get("calls", 0) >= given.budget},
     )
     return made.compile(
         program_of(task), trainset=_examples(task, cases.train), valset=_examples(task, cases.validation)
