@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspex_coordination.optimizers.base import Told
 from dspex_ray.example import Example, as_text
+from dspex_ray.program_optimizers.proposals_guard import copied_from
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
 MOST_FIELD_CHARS = 2_000
@@ -16,9 +17,6 @@ MOST_FIELD_CHARS = 2_000
 
 MOST_STEPS_SHOWN = 3
 """Of one predictor in one run: the last ones."""
-
-_COPIED_WORDS = 9
-_WHOLE_FROM = 5  # words of an input from which on all of it counts as copied, where it is shorter
 
 Record = dict[str, Any]
 """JSON of one train row: `gain` (None: no score), `output`, `error`, `feedback`, `steps` by place."""
@@ -123,22 +121,7 @@ def _field(name: str, kind: str, description: str) -> str:
     return f"{name} ({kind}; {description})" if description else f"{name} ({kind})"
 
 
-def copies_input(text: str, known: str, rows: Iterable[Example]) -> bool:
-    """Say whether a text repeats 9 words in a row of a train row's input, or all of one of 5 words or more.
-
-    What was `known` before is no copy.
-    """
-    new, old = (f" {_words(one)} " for one in (text, known))
-    return any(phrase in new and phrase not in old for row in rows for phrase in _phrases(row))
-
-
-def _phrases(row: Example) -> Iterable[str]:
-    for value in row.input.values():
-        words = _words(value).split() if isinstance(value, str) else []
-        size = min(len(words), _COPIED_WORDS)
-        if size >= _WHOLE_FROM:
-            yield from (f" {' '.join(words[start : start + size])} " for start in range(len(words) - size + 1))
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+def copies_input(text: str, known: str, rows: Sequence[Example]) -> bool:
+    """Say whether a text repeats a train row's input (see `copied_from`) where what was `known` before does not."""
+    copied = copied_from(text, rows)
+    return copied is not None and copied not in " ".join(re.findall(r"\w+", known.casefold()))
