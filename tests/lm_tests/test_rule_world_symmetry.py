@@ -32,8 +32,10 @@ def sides() -> Iterator[tuple[Side, Side]]:
 
 
 @needs_dspy
-@pytest.mark.parametrize(("name", "demos"), [("routing", 0), ("routing", 4), ("two_hop", 0)])
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(
+    ("name", "demos", "told"),
+    [("routing", 0, False), ("routing", 0, True), ("routing", 4, False), ("two_hop", 0, True)],
+)
 def test_prompts_of_both_systems_with_the_same_content_are_answered_alike(
     sides: tuple[Side, Side],
     name: str,
