@@ -104,11 +104,12 @@ def _beats(one: Individual, other: Individual) -> bool:
 
 
 def drawn_parent(individuals: list[Individual], rng: random.Random) -> Individual:
-    """Draw two of the front by the rows that they lead, and return the better; the first while nobody has a score."""
+    """Draw two of the front by their share of rows led, and return the better; the first while nobody has a score."""
     front = leaders(individuals)
     if not front:
         return individuals[0]
-    drawn = rng.choices(list(front), list(front.values()), k=_TOURNAMENT)
+    shares = [rows / len(individuals[number].gains) for number, rows in front.items()]  # who is new has seen few rows
+    drawn = rng.choices(list(front), shares, k=_TOURNAMENT)
     return max((individuals[number] for number in drawn), key=lambda one: one.mean)
 
 
