@@ -39,6 +39,7 @@ from dspex_ray.cli.status import status
 from dspex_ray.cli.sweeps import COMMANDS as SWEEPS_COMMANDS
 from dspex_ray.cli.sweeps import sweeps
 from dspex_ray.cli.trace import trace
+from dspex_ray.cli.versions import COMMANDS as VERSIONS_COMMANDS
 from dspex_ray.cli.versions import versions
 from dspex_ray.errors import DspexError, InputError, InterruptedRunError, UsageError
 
@@ -56,9 +57,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = {
-    each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, versions, cost, trace, doctor)
-}
+_COMMANDS = {each.__name__: each for each in (demo, run, evaluate, optimize, deploy, stop, status, cost, trace, doctor)}
 for each in _COMMANDS.values():
     app.command()(each)
 _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
@@ -66,6 +65,7 @@ _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "budget": (budget, BUDGET_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
+    "versions": (versions, VERSIONS_COMMANDS),
 }
 for name, (group, _) in _GROUPS.items():
     app.add_typer(group, name=name)

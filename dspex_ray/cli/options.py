@@ -27,5 +27,5 @@ Metric = Annotated[
     ),
 ]
 WhichVersion = Annotated[
-    str | None, typer.Option("--version", help="A version's number, or `latest`; without it the untuned program.")
+    str | None, typer.Option("--version", help="A number, `latest`, a label or a hash; without it the untuned program.")
 ]

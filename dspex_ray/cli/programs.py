@@ -15,8 +15,21 @@ from dspex_ray.schema import Schema
 from dspex_ray.store import Store
 
 
+def path_and_version(text: str) -> tuple[str, str | None]:
+    """Return a program's path and the version behind its `@`, None without one."""
+    path, at, version = text.rpartition("@")
+    return (path, version) if at and ":" in path and "->" not in text else (text, None)
+
+
 def instance(path: str, version: str | None, lm: str | None, store: Store) -> tuple[Program, str]:
-    """Return the program (tuned as `version`, untuned without one) and the name of its version."""
+    """Return the program (tuned as `version`, untuned without one) and the name of its version.
+
+    The path may name the version itself, as in `shop:Route@production`. Raises UsageError if both name one.
+    """
+    path, named = path_and_version(path)
+    if named is not None and version is not None:
+        raise UsageError(f"{path}@{named} and --version {version} both name a version; give one.")
+    version = named if version is None else version
     program, label = load_instance(path), "untuned"
     if version is not None:
         kept = store.version(program.path, version)
