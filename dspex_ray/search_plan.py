@@ -28,7 +28,7 @@ from dspex_coordination.sweep.identity import configuration, require_same
 from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, leakage, load_data
 from dspex_ray.demos import DemoPool
-from dspex_ray.errors import NothingToTuneError, UnknownNameError, UsageError
+from dspex_ray.errors import DataError, NothingToTuneError, UnknownNameError, UsageError
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
 from dspex_ray.program import Program
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
@@ -174,8 +174,14 @@ def _data(request: SearchRequest) -> tuple[Dataset, Dataset, Dataset]:
         return dataset, *dataset.split(request.seed, max_validation=_MAX_VALIDATION)
     held = load_data(request.validation, type(request.program), mapping=request.mapping)
     shared = leakage(dataset, held)
+    if len(shared.pairs) == len(held) and len(leakage(held, dataset).pairs) == len(dataset):
+        raise DataError(
+            f"{held.source} holds the inputs of {dataset.source}, all of them and no others, so that scores "
+            "on them say nothing about new inputs. Give other rows to choose by, or none: then a part is held out."
+        )
     if shared.pairs:
-        _log.warning("validation: %s; scores on them say little about new inputs", shared)
+        named = ", ".join(str(row + 1) for row, _ in shared.pairs[:5])
+        _log.warning("validation: %s (first %s); scores on them say little about new inputs", shared, named)
     return dataset, dataset, held
 
 

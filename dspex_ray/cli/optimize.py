@@ -118,6 +118,10 @@ def _show(result: Optimized, path: str) -> None:
         f"[bold]{percent(result.baseline)} -> {percent(result.score)}[/] (95 % interval {percent(result.low)} to "
         f"{percent(result.high)}) after {len(result.history)} trials, ${result.cost_usd:.4f}"
     )
+    expected, gap = result.version.facts.get("expected"), result.version.facts.get("gap")
+    if expected is not None:
+        apart = "" if gap is None else f"; on rows it learnt from {100 * gap:+.1f} points"
+        out.print(f"On new inputs expect about {percent(expected['score'])}{apart}.", markup=False)
     for name, value in result.program.values.items():
         out.print(f"  {name} = {value}", markup=False)
     if result.stopped_by:
