@@ -15,8 +15,9 @@ class ModelSource:
     """One model for a program and its copies: a name, a client the user made, or the process's default.
 
     With a cache, equal requests are asked once; `embedded/nearest` needs none. A client made here from a name keeps
-    `limits` and is closed by `aclose`; one the user made is the user's to close and has its own limits. Pickles without
-    the client it made. Raises ConfigurationError for what is neither a name nor a client.
+    `limits` and is closed by `aclose`; one the user made has limits of its own and is the user's to close, but for a
+    copy that came from another process. Pickles without the client it made. Raises ConfigurationError for what is
+    neither a name nor a client.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class ModelSource:
         self._made: LM | None = None
         self._made_from: tuple[str | LM, CacheSettings, LMLimits | None] | None = None
         self._memory: MemoryCache | None = None  # of replies; outlives the clients made here
+        self._is_copy = False  # of a client that the user made: it came from another process, so nobody else closes it
         self._others: dict[str | ModelSource, ModelSource] = {}  # by model name or part: their connections are shared
 
     @property
@@ -35,7 +37,9 @@ class ModelSource:
 
     def but(self, **changes: Any) -> ModelSource:
         """Return a source that differs in `own`, `cache` or `limits`."""
-        return ModelSource(**{"own": self.own, "cache": self.cache, "limits": self.limits, **changes})
+        other = ModelSource(**{"own": self.own, "cache": self.cache, "limits": self.limits, **changes})
+        other._is_copy = self._is_copy and "own" not in changes
+        return other
 
     def named(self, model: str) -> ModelSource:
         """Return the source of another model with the same settings; the same one each time."""
@@ -50,6 +54,8 @@ class ModelSource:
             return self
         if part not in self._others:
             self._others[part] = self.but(**own)
+            if "own" in own:
+                self._others[part]._is_copy = part._is_copy  # noqa: SLF001 - of this class
         return self._others[part]
 
     def settled(self) -> ModelSource:
@@ -81,9 +87,17 @@ class ModelSource:
         made, self._made = self._made, None
         if made is not None and self._made_from is not None and isinstance(self._made_from[0], str):
             await made.aclose()
+        elif self._is_copy and self.own is not None and not isinstance(self.own, str):
+            await self.own.aclose()
         for other in self._others.values():
             await other.aclose()
 
     def __getstate__(self) -> dict[str, object]:
-        unmade: dict[str, object] = {"_made": None, "_made_from": None, "_memory": None, "_others": {}}
+        unmade: dict[str, object] = {
+            "_is_copy": True,
+            "_made": None,
+            "_made_from": None,
+            "_memory": None,
+            "_others": {},
+        }
         return {"own": self.own, "cache": self.cache, "limits": self.limits, **unmade}

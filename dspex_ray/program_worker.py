@@ -144,6 +144,10 @@ class ProgramWorker:
             await program.aclose()
         if self._prompt_source is not None:
             await self._prompt_source.aclose()
+        elif (
+            self._bench is not None and self._bench.prompt_lm is not None and not isinstance(self._bench.prompt_lm, str)
+        ):
+            await self._bench.prompt_lm.aclose()  # a copy: it came with the bench
         if self._bench is not None:
             await close_metric(self._bench.metric)
         if self._lender is not None:

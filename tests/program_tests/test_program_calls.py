@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from dspex_agents.clock import ManualClock
@@ -107,6 +108,22 @@ def test_the_model_is_the_programs_own_then_the_configured_then_the_environments
 def test_an_unknown_model_is_refused_with_names(route: type[Program]) -> None:
     with pytest.raises(UnknownNameError, match="embedded/nearest"):
         route().with_lm("embeded/nearest").run(message="x")
+
+
+def test_a_copy_of_a_client_that_came_from_another_process_is_closed(route: type[Program], scripted: Any) -> None:
+    class Whole(route):  # type: ignore[misc, valid-type] # a fixture gives the class
+        part = route().with_lm(scripted(GOOD))
+
+    program = Whole().with_lm(scripted(GOOD))
+    sent = cloudpickle.loads(cloudpickle.dumps(program))
+    copies = [sent.lm, sent.part.lm]
+    asyncio.run(sent.with_values({"temperature": 0.9}).aclose())
+    assert all(copy.closed for copy in copies)  # calling it twice is harmless
+    asyncio.run(program.aclose())
+    assert (program.lm.closed, program.part.lm.closed) == (0, 0)
+    own = scripted(GOOD)
+    asyncio.run(sent.with_lm(own).aclose())
+    assert own.closed == 0
 
 
 def test_a_client_the_user_made_is_not_closed(route: type[Program], scripted: Any) -> None:
