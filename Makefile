@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help demo test lint types format bench docs lock clean services
+.PHONY: help demo test lint types format bench optimizers docs lock clean services
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,7 +59,10 @@ format: $(VENV)/.developing ## Mend what ruff can mend
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.benching ## Measure, against peers; writes benchmarks/results/*.json
-	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+	for bench in $(filter-out benchmarks/bench_optimizers.py,$(wildcard benchmarks/bench_*.py)); do $(BIN)/python $$bench || exit 1; done
+
+optimizers: $(VENV)/.benching ## Measure the optimizers of programs against DSPy's: hours; goes on where it was stopped
+	$(BIN)/python benchmarks/bench_optimizers.py
 
 docs: $(VENV)/.developing ## Check that the documents' links and code hold
 	$(PYTEST) -q tests/docs_tests
