@@ -57,6 +57,9 @@ if TYPE_CHECKING:
         remove_budget,
         set_budget,
     )
+    from dspex_ray.calls.ledger_context import (
+        ledger,
+    )
     from dspex_ray.code_runner import (
         CodeLimits,
         CodeRunner,
@@ -111,9 +114,6 @@ if TYPE_CHECKING:
     from dspex_ray.example import (
         Example,
     )
-    from dspex_ray.ledger_context import (
-        ledger,
-    )
     from dspex_ray.lm.limits import (
         LMLimits,
     )
@@ -160,21 +160,21 @@ if TYPE_CHECKING:
     from dspex_ray.optimized import (
         Optimized,
     )
-    from dspex_ray.program import (
+    from dspex_ray.programs.program import (
         Program,
     )
-    from dspex_ray.program_ref import (
+    from dspex_ray.programs.program_ref import (
         load_program,
         program_from_state,
+    )
+    from dspex_ray.prompting.rollouts import (
+        rollout,
     )
     from dspex_ray.retrieval import (
         BM25,
         NgramRetriever,
         Passage,
         Retriever,
-    )
-    from dspex_ray.rollouts import (
-        rollout,
     )
     from dspex_ray.schema import (
         AttentionWeights,
@@ -279,7 +279,7 @@ _HOMES = {
     "Picture": "dspex_ray.schema",
     "Predict": "dspex_ray.modules",
     "Probability": "dspex_ray.schema",
-    "Program": "dspex_ray.program",
+    "Program": "dspex_ray.programs.program",
     "ProgramError": "dspex_ray.errors",
     "ProgramOfThought": "dspex_ray.modules",
     "ReAct": "dspex_ray.modules",
@@ -332,9 +332,9 @@ _HOMES = {
     "json_schema": "dspex_ray.schema",
     "judge": "dspex_ray.metrics",
     "leakage": "dspex_ray.data",
-    "ledger": "dspex_ray.ledger_context",
+    "ledger": "dspex_ray.calls.ledger_context",
     "load_data": "dspex_ray.data",
-    "load_program": "dspex_ray.program_ref",
+    "load_program": "dspex_ray.programs.program_ref",
     "make_schema": "dspex_ray.schema",
     "merge_schemas": "dspex_ray.schema",
     "numeric": "dspex_ray.metrics",
@@ -342,9 +342,9 @@ _HOMES = {
     "optimize": "dspex_ray.optimization",
     "options": "dspex_ray.schema",
     "parallel_map": "dspex_ray.modules.many_inputs",
-    "program_from_state": "dspex_ray.program_ref",
+    "program_from_state": "dspex_ray.programs.program_ref",
     "remove_budget": "dspex_ray.budgets.setting",
-    "rollout": "dspex_ray.rollouts",
+    "rollout": "dspex_ray.prompting.rollouts",
     "sampling": "dspex_ray.modules.samples",
     "semantic": "dspex_ray.metrics",
     "set_budget": "dspex_ray.budgets.setting",

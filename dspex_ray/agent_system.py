@@ -37,13 +37,13 @@ from dspex_agents.errors import RuntimeUnavailableError
 from dspex_coordination.canonical import canonical_json
 from dspex_coordination.shared_variables import Leader, Propose, SharedVariable, TunedTaskAgent, Versioned
 from dspex_coordination.variables import Int
+from dspex_ray.calls.ledger_agent import LEDGER, GetTotals, GetVersion, LedgerAgent
 from dspex_ray.errors import ClusterError, DspexError, UsageError
-from dspex_ray.ledger_agent import LEDGER, GetTotals, GetVersion, LedgerAgent
 from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
 from dspex_ray.program_worker import AS_STARTED, Bench, Predict, Predicted, ProgramWorker
+from dspex_ray.programs.program import Program
 from dspex_ray.store import CallTotals, Store, Version, open_store
 from dspex_ray.tracing import span
 from dspex_ray.tracing.joining import keep_in, settings_to_send

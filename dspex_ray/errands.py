@@ -13,10 +13,10 @@ from typing import Any
 from dspex_ray.errors import ProgramError
 from dspex_ray.lm.base import LM
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.program_path import program_path
-from dspex_ray.program_ref import load_program
-from dspex_ray.rollouts import rollout
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_path import program_path
+from dspex_ray.programs.program_ref import load_program
+from dspex_ray.prompting.rollouts import rollout
 
 _OWN = "dspex_ray."
 

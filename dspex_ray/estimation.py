@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from dspex_coordination.variables import Demos
 from dspex_ray.budgets.ceiling import prices_of
-from dspex_ray.call_record import CallRecord
 from dspex_ray.calls import CallLog, metered, recording
+from dspex_ray.calls.record import CallRecord
 from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.errors import ConfigurationError, DspexError, UsageError
@@ -25,7 +25,7 @@ from dspex_ray.lm.context_window import MARGIN
 from dspex_ray.lm.prices import Price, price_table
 from dspex_ray.lm.tokens import count_prompt_tokens, count_tokens
 from dspex_ray.metrics import Metric, close_metric, default_metric, resolve_metric
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.running_loop import refuse_running_loop
 
 _LOOKED_AT: Final = 8

@@ -21,15 +21,15 @@ from dspex_ray.agent_system import (
 )
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls import tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.configuration import checked_lm
 from dspex_ray.errors import ClusterError, DspexError, InterruptedRunError, UsageError
 from dspex_ray.evaluation import evaluate_rows
-from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
-from dspex_ray.program import Program
 from dspex_ray.program_worker import Bench
+from dspex_ray.programs.program import Program
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.search import Search, build_sweep
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run

@@ -15,7 +15,7 @@ from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DspexError, UsageError
 from dspex_ray.intervals import interval
 from dspex_ray.lm.prices import price_table
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.search_plan import SearchPlan
 from dspex_ray.store import Store, Version
 from dspex_ray.versions.expected import expected_figures

@@ -10,22 +10,22 @@ from typing import Any
 
 from dspex_agents import AgentContext
 from dspex_coordination.sweep import EvaluateRows, RowResult, RowsEvaluated
-from dspex_ray.call_buffer import CallBuffer, Row
 from dspex_ray.calls import CallLog, metered, recording, tagged
+from dspex_ray.calls.buffer import CallBuffer, Row
+from dspex_ray.calls.ledger_agent import LEDGER, GetVersion, RecordCalls
+from dspex_ray.calls.ledger_meter import LedgerMeter, ledger_of
 from dspex_ray.demos import DemoPool
 from dspex_ray.errands import run_errand
 from dspex_ray.errors import UsageError
 from dspex_ray.evaluation import RowScore, evaluate_rows, is_infrastructure
 from dspex_ray.example import Example
-from dspex_ray.ledger_agent import LEDGER, GetVersion, RecordCalls
-from dspex_ray.ledger_meter import LedgerMeter, ledger_of
 from dspex_ray.lm.base import LM
 from dspex_ray.lm.limits.lender import SHARED_LENDER, AgentLender
 from dspex_ray.metrics import Metric, close_metric
-from dspex_ray.model_source import ModelSource
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
-from dspex_ray.rollouts import rollout
+from dspex_ray.programs.model_source import ModelSource
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.rollouts import rollout
 from dspex_ray.store import Version
 from dspex_ray.tracing import Span, TracingSettings, flush, span
 from dspex_ray.tracing.joining import LedgerSpans, join

@@ -30,9 +30,9 @@ from dspex_ray.data import Dataset, leakage, load_data
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DataError, NothingToTuneError, UnknownNameError, UsageError
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
-from dspex_ray.program import Program
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
+from dspex_ray.programs.program import Program
 from dspex_ray.search import Search
 from dspex_ray.store import Store
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
-from dspex_ray.call_record import Status
+from dspex_ray.calls.record import Status
 from dspex_ray.cli.cost_files import ENDINGS, require_ending, write
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dspex_ray.calls import tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.interrupt import StoppedError
 from dspex_ray.cli.options import Debug, Json, Mapping, Model, ProgramPath, StoreUrl, WhichVersion
@@ -21,9 +22,8 @@ from dspex_ray.evaluation import Evaluation, EvaluationInterruptedError
 from dspex_ray.evaluation import evaluate as evaluate_program
 from dspex_ray.evaluation_report.table import ROW_ENDINGS
 from dspex_ray.evaluation_report.writing import require_place
-from dspex_ray.ledger_context import ledger
 from dspex_ray.metrics import default_metric, resolve_metric
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.store import Store, open_store
 from dspex_ray.tracing.joining import keep_in
 

@@ -16,7 +16,7 @@ from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
-from dspex_ray.program_ref import load_instance
+from dspex_ray.programs.program_ref import load_instance
 from dspex_ray.store import open_store
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from dspex_ray.errors import UsageError
-from dspex_ray.program import Program
-from dspex_ray.program_ref import load_instance, program_from_state
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_ref import load_instance, program_from_state
 from dspex_ray.schema import Schema
 from dspex_ray.store import Store
 

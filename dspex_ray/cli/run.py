@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from dspex_ray.calls import tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.cli.options import Debug, Json, Model, ProgramPath, StoreUrl, WhichVersion
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import fields_of, instance
-from dspex_ray.ledger_context import ledger
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.store import open_store
 from dspex_ray.streaming import stream as pieces_of
 from dspex_ray.tracing.joining import keep_in

@@ -14,9 +14,9 @@ from dspex_ray.data.dataset import Dataset
 from dspex_ray.data_files import Row, Table, Take, read_files, read_object
 from dspex_ray.errors import DataError
 from dspex_ray.example import Example, make_example, value_text
-from dspex_ray.labelled import labelled_output
 from dspex_ray.problems import near, one_of
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.labelled import labelled_output
 from dspex_ray.schema import Faults, Schema, check, literal_fields, plain_secrets, secret_fields
 
 _SHOWN_PROBLEMS = 5

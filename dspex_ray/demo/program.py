@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dspex_coordination.variables import Demos, Float
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Probability, Schema
 
 DATA = Path(__file__).with_name("messages.csv")

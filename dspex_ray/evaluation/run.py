@@ -30,10 +30,10 @@ from dspex_ray.metrics import (
     scored,
 )
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.steps import Steps, kept_steps
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import literal_options
-from dspex_ray.steps import Steps, kept_steps
 from dspex_ray.tracing.spans import span
 
 Progress = Callable[[int, int], None]

@@ -22,7 +22,7 @@ from dspex_ray.lm.resolve import EMBEDDED
 from dspex_ray.metrics.base import Scored, output_values
 from dspex_ray.metrics.field_metric import FieldMetric, On
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 _RUBRIC = "Is the answer right and complete? Judge by the reference where there is one."

@@ -21,7 +21,7 @@ from dspex_ray.metrics.judge import judge
 from dspex_ray.metrics.numeric import numeric
 from dspex_ray.metrics.semantic import semantic
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 METRICS: dict[str, Metric] = {
     "exact": exact,

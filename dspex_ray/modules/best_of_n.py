@@ -12,7 +12,7 @@ from dspex_ray.modules.reward import check_reward, rewarded
 from dspex_ray.modules.samples import Sample, note
 from dspex_ray.modules.wrapper import Wrapper, number_setting, whole_setting
 from dspex_ray.problems import shown
-from dspex_ray.rollouts import rollout
+from dspex_ray.prompting.rollouts import rollout
 from dspex_ray.schema import Schema
 
 _MOST_AT_ONCE = 16

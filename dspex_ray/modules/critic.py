@@ -7,10 +7,10 @@ from typing import Any
 
 from dspex_ray.errors import ProgramError
 from dspex_ray.example import as_text
-from dspex_ray.input_message import input_message
 from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.samples import Sample
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.input_message import input_message
 from dspex_ray.schema import Schema, field
 
 

@@ -10,7 +10,7 @@ from dspex_ray.modules.answer_key import answer_key
 from dspex_ray.modules.ballots import Ballots
 from dspex_ray.modules.parallel import Parallel
 from dspex_ray.modules.samples import Vote, note
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar, overload
 from dspex_ray.errors import UsageError
 from dspex_ray.infrastructure import is_infrastructure
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.program_types import Answers
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_types import Answers
 
 Out = TypeVar("Out")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dspex_ray.advice import advised
 from dspex_ray.example import as_text
 from dspex_ray.modules.samples import Sample, note
 from dspex_ray.modules.self_consistency import SelfConsistency
-from dspex_ray.rollouts import rollout
+from dspex_ray.prompting.advice import advised
+from dspex_ray.prompting.rollouts import rollout
 
 
 class MultiChainComparison(SelfConsistency):

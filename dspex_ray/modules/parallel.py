@@ -11,8 +11,8 @@ from dspex_ray.infrastructure import is_infrastructure
 from dspex_ray.modules.strategy import Strategy
 from dspex_ray.modules.wrapper import as_program, without_inputs
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.program_declaration import is_abstract
+from dspex_ray.programs.declaration import is_abstract
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema, make_schema, merge_schemas
 
 

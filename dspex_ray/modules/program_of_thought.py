@@ -24,7 +24,7 @@ from dspex_ray.modules.react_parts import checked_bound, extended, extended_valu
 from dspex_ray.modules.react_trajectory import Attempt, Trajectory, tell
 from dspex_ray.modules.strategy import Strategy
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Faults, Schema, check, make_schema, secret_fields
 from dspex_ray.tools import Tool, tool_set
 

@@ -17,12 +17,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from dspex_coordination.variables import Variable
-from dspex_ray.answer_formats.response_schema import compact_json
 from dspex_ray.errors import LMContextWindowError, ProgramError
 from dspex_ray.modules.react_parts import checked_bound, extended, extended_value, instruction_of, part, passed_on
 from dspex_ray.modules.react_trajectory import Trajectory, Turn, shortened, tell
 from dspex_ray.modules.strategy import Strategy
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.answer_formats.response_schema import compact_json
 from dspex_ray.schema import Schema, make_schema
 from dspex_ray.schema.ml_types.tool_call import Arguments
 from dspex_ray.tools import Tool, tool_set

@@ -10,7 +10,7 @@ from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError
 from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.strategy import REQUEST_SETTINGS
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.schema.field_options import Tunable
 from dspex_ray.schema.runtime_schema import class_of, with_recipe

@@ -13,7 +13,7 @@ from dspex_coordination.errors import CoordinationError
 from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 _LONGEST = 160
@@ -93,7 +93,7 @@ def to_json(value: Any, what: str) -> Any:
 
 def from_json(data: Any) -> Any:
     """Return the setting of a `to_json`. Raises ProgramError for anything else."""
-    from dspex_ray.program_ref import program_from_state  # noqa: PLC0415 - it makes modules again by this file
+    from dspex_ray.programs.program_ref import program_from_state  # noqa: PLC0415 - it makes modules again by this file
 
     if isinstance(data, Mapping) and len(data) == 1:
         ((form, held),) = data.items()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dspex_ray.advice import advised
 from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.modules.best_of_n import BestOfN, Tries
 from dspex_ray.modules.critic import Critic, answer_text, check_critic, criticised
 from dspex_ray.modules.samples import Sample
 from dspex_ray.problems import shown
+from dspex_ray.prompting.advice import advised
 from dspex_ray.schema import Schema
 
 

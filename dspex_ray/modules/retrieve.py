@@ -10,7 +10,7 @@ from dspex_ray.errors import InputError, ProgramError, UnknownNameError
 from dspex_ray.modules.strategy import Strategy
 from dspex_ray.modules.wrapper import whole_setting
 from dspex_ray.problems import shown
-from dspex_ray.program_declaration import is_abstract
+from dspex_ray.programs.declaration import is_abstract
 from dspex_ray.retrieval.base import Retriever
 from dspex_ray.retrieval.bm25 import BM25
 from dspex_ray.retrieval.corpus import corpus_label, read_corpus

@@ -15,8 +15,8 @@ from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.samples import Sample, Vote, note
 from dspex_ray.modules.wrapper import Wrapper, number_setting, whole_setting
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.rollouts import rollout
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.rollouts import rollout
 from dspex_ray.schema import Schema
 
 _TEMPERATURE = "temperature"

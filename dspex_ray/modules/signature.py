@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.program_path import program_path
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_path import program_path
 from dspex_ray.schema import Schema, make_schema
 from dspex_ray.schema.runtime_schema import named_type
 

@@ -7,12 +7,12 @@ from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from dspex_coordination.variables import Variable
-from dspex_ray.call_parameters import PARAMETERS
 from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.modules.recipe import Recipe
 from dspex_ray.modules.signature import Signature
-from dspex_ray.program import Program
-from dspex_ray.program_declaration import is_abstract
+from dspex_ray.programs.declaration import is_abstract
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.call_parameters import PARAMETERS
 
 REQUEST_SETTINGS = frozenset({*PARAMETERS, "prompt_caching", "answer_format", "model"})
 """What any module passes on to its model call, as a value or as a variable."""

@@ -12,8 +12,8 @@ from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.strategy import Strategy
 from dspex_ray.problems import shown
-from dspex_ray.program import Program
-from dspex_ray.program_declaration import INPUT, is_abstract
+from dspex_ray.programs.declaration import INPUT, is_abstract
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 _TAKEN_OVER = ("Input", "Output", "columns", "unlabelled")

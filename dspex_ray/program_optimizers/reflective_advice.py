@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from dspex_coordination.space import Space
 from dspex_coordination.variables import Text
 from dspex_ray.example import Example
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.sub_programs import instruction_names, predictors
+from dspex_ray.prompting.typed_call import demos_variable
 from dspex_ray.schema import Schema
-from dspex_ray.sub_programs import instruction_names, predictors
-from dspex_ray.typed_call import demos_variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ProgramSketch:
         return ProgramSketch(type(program).__name__, str(program.instruction), found, tuple(rows))
 
     def steps_by_place(self, note: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
-        """Return the steps of a traced row (see `dspex_ray.steps`) by predictor; {} where there are none."""
+        """Return the steps of a traced row (see `dspex_ray.prompting.steps`) by predictor; {} where there are none."""
         found: dict[str, list[dict[str, Any]]] = {}
         for step in (note or {}).get("trace") or ():
             found.setdefault(step["place"], []).append(step)

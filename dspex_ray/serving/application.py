@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from dspex_agents.ids import IdSource, RandomIds
-from dspex_ray.call_buffer import Row
-from dspex_ray.call_record import Meter
+from dspex_ray.calls.buffer import Row
+from dspex_ray.calls.record import Meter
 from dspex_ray.serving import problem
 from dspex_ray.serving.base import Bill, ProgramService, ServingLimits, StreamingService
 from dspex_ray.serving.event_stream import Event, EventStream

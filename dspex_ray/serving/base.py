@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from dspex_ray.call_buffer import Row
-from dspex_ray.call_record import Meter
+from dspex_ray.calls.buffer import Row
+from dspex_ray.calls.record import Meter
 
 
 @dataclass(slots=True)

@@ -19,9 +19,9 @@ from dspex_agents import (
     SystemSpec,
 )
 from dspex_agents.runtime.ray_runtime import find_ray_system, start_ray_system
-from dspex_ray.call_buffer import Row
-from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls, RecordSpans
-from dspex_ray.ledger_meter import LedgerMeter
+from dspex_ray.calls.buffer import Row
+from dspex_ray.calls.ledger_agent import LEDGER, LedgerAgent, RecordCalls, RecordSpans
+from dspex_ray.calls.ledger_meter import LedgerMeter
 from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.lm.limits.slices import Slice, TakeSlice

@@ -8,7 +8,7 @@ from dspex_agents import RuntimeUnavailableError
 from dspex_agents.runtime.ray_runtime import connect_cluster
 from dspex_ray.errors import ClusterError
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.serving.address import DEFAULT_HOST, DEFAULT_PORT
 from dspex_ray.serving.base import ServingLimits
 from dspex_ray.serving.cluster_ledger import (

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dspex_ray.calls import CallRecord, metered, recording, tagged
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.serving.base import Bill
 from dspex_ray.streaming.front import astream
 

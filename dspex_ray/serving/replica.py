@@ -7,11 +7,11 @@ from collections.abc import Callable
 from ray import serve
 from starlette.applications import Starlette
 
-from dspex_ray.call_buffer import CallBuffer, CallSink
+from dspex_ray.calls.buffer import CallBuffer, CallSink
 from dspex_ray.errors import ProgramError
 from dspex_ray.lm.limits.lender import SHARED_LENDER, Lender
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.serving.application import Metering, build_application
 from dspex_ray.serving.base import ProgramService, ServingLimits
 from dspex_ray.serving.program_service import ProgramServiceFor

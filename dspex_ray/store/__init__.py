@@ -12,7 +12,7 @@ from dspex_agents.errors import StoreError as DatabaseError
 from dspex_agents.settings import Settings
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import Budget
-from dspex_ray.call_journal import fold, journal_folder
+from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.errors import ConfigurationError, UnknownNameError
 from dspex_ray.store import budgets, calls, data_rows, labels, versions
 from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from typing import Any, TypeVar, overload
 
-from dspex_ray.program_types import Answers, Asked
+from dspex_ray.programs.program_types import Answers, Asked
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.schema import Schema
 from dspex_ray.streaming.listening import listening

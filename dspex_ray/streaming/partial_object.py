@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
-from dspex_ray.loose_json import Conflict, LooseJSONError
+from dspex_ray.prompting.loose_json import Conflict, LooseJSONError
 from dspex_ray.streaming.node import Kind, Node
 
 _Reading: TypeAlias = Generator[None, str, None]

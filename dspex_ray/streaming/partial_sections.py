@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dspex_ray.answer_formats.headings import Headings, Way
-from dspex_ray.answer_formats.response_schema import response_schema
-from dspex_ray.answer_formats.section_values import Kind, kind_of, read_value
-from dspex_ray.loose_json import LooseJSONError
+from dspex_ray.prompting.answer_formats.headings import Headings, Way
+from dspex_ray.prompting.answer_formats.response_schema import response_schema
+from dspex_ray.prompting.answer_formats.section_values import Kind, kind_of, read_value
+from dspex_ray.prompting.loose_json import LooseJSONError
 from dspex_ray.schema import Schema
 from dspex_ray.streaming.node import Node
 

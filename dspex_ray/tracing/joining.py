@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from dspex_agents import AgentContext
-from dspex_ray.ledger_agent import LEDGER, RecordSpans
+from dspex_ray.calls.ledger_agent import LEDGER, RecordSpans
 from dspex_ray.store import Store
 from dspex_ray.tracing.process import PROCESS, active
 from dspex_ray.tracing.settings import TracingSettings

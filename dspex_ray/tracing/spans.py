@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from dspex_agents.messaging.trace_context import current_trace
-from dspex_ray.call_tags import NO_TAGS, CallTags, current_tags
+from dspex_ray.calls.tags import NO_TAGS, CallTags, current_tags
 from dspex_ray.lm.base import LM, LMRequest
 from dspex_ray.tracing.content import input_messages
 from dspex_ray.tracing.open_span import NO_SPAN, Span
@@ -28,7 +28,7 @@ from dspex_ray.tracing.providers import provider_and_model
 from dspex_ray.tracing.traceparent import checked_traceparent, leave
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 _TAGS = tuple(field.name for field in dataclasses.fields(CallTags) if field.name != "module")
 _TAGGED = frozenset({"program", "agent", "request"})  # what is below them is known to be for the same

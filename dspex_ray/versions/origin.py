@@ -14,10 +14,10 @@ from dspex_ray.data import Dataset
 from dspex_ray.errors import ProgramError
 from dspex_ray.example import Example
 from dspex_ray.intervals import interval
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.sub_programs import predictors
 from dspex_ray.schema import Schema
 from dspex_ray.store import Store
-from dspex_ray.sub_programs import predictors
 
 
 def input_id(example: Example) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dspex_ray.calls import tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.comparison import Comparison, compare
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.evaluation import Evaluation, evaluate
 from dspex_ray.evaluation.run import Progress
-from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
-from dspex_ray.program import Program
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.store import LabelMove, MoveLabel, Store, Version
 from dspex_ray.store.labels import check_label
 from dspex_ray.versions.gate import Gate

@@ -18,9 +18,7 @@ def filled(tmp_path: Path) -> Path:
     cache = DiskCache(tmp_path / "replies")
     for number in range(3):
         request = LMRequest(messages=(ChatMessage("user", f"question {number}"),))
-        cache.put(
-            CachedReply.of(f"{number:064x}"[::-1], request, LMReply(text=f"answer {number}", model="m"), 60.0)
-        )
+        cache.put(CachedReply.of(f"{number:064x}"[::-1], request, LMReply(text=f"answer {number}", model="m"), 60.0))
     return tmp_path / "replies"
 
 

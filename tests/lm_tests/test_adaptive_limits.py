@@ -15,7 +15,7 @@ from dspex_ray.lm.base import LMReply
 from dspex_ray.lm.limits import LMLimits
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.resolve import resolve_lm
-from dspex_ray.model_source import ModelSource
+from dspex_ray.programs.model_source import ModelSource
 from dspex_ray.testing.lm_contract import ask
 from dspex_ray.testing.model_answers import Messages, RefusedRequestError
 from dspex_ray.testing.model_faults import Weather

@@ -14,8 +14,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dspex_ray.call_journal import CallJournal, Row, fold, journal_folder
 from dspex_ray.calls import CallRecord
+from dspex_ray.calls.journal import CallJournal, Row, fold, journal_folder
 from dspex_ray.store import open_store
 
 
@@ -44,7 +44,7 @@ def killed(folder: Path, body: str) -> None:
     head = """
         import os, sys
         from pathlib import Path
-        from dspex_ray.call_journal import CallJournal
+        from dspex_ray.calls.journal import CallJournal
         journal = CallJournal(Path(sys.argv[1]), "dead")
         row = {"at": 1.0, "program": "a:A", "model": "m"}
     """
@@ -94,7 +94,7 @@ def test_the_journal_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 def test_a_full_file_is_closed_and_its_open_calls_go_on_in_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dspex_ray.call_journal._LARGEST", 1000)
+    monkeypatch.setattr("dspex_ray.calls.journal._LARGEST", 1000)
     told: list[bool] = []
     journal, kept = CallJournal(tmp_path, "alive", lambda: told.append(True)), Kept()
     journal.intend(intent("long"))

@@ -27,7 +27,7 @@ from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.prices import price_of
 from dspex_ray.lm.provider_traits import Traits, marked
 from dspex_ray.lm.tokens import IMAGE_TOKENS, count_prompt_tokens
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Image, Probability, Schema, field
 from dspex_ray.testing.model_server import ModelServer
 

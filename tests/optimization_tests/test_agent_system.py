@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dspex_ray import Program, Schema
 from dspex_ray.agent_system import AgentSystem, ring_of, start_agent_system
+from dspex_ray.calls.ledger_agent import LEDGER
 from dspex_ray.errors import ConfigurationError, DspexError, InputError, UsageError
-from dspex_ray.ledger_agent import LEDGER
 from dspex_ray.program_worker import Predict
 from dspex_ray.store import Store
 

@@ -10,7 +10,7 @@ import pytest
 from dspex_coordination.variables import Demos, Float, Int
 from dspex_ray.configuration import configure
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Probability, Schema
 
 Answer = str | LMReply | Exception | Callable[[LMRequest], "str | LMReply | Exception"]

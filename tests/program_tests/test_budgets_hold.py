@@ -18,6 +18,7 @@ from dspex_ray.budgets.ceiling import DEFAULT_OUTPUT, ceiling_of
 from dspex_ray.budgets.gate import BudgetGate, taken_by
 from dspex_ray.budgets.setting import budget_statuses, remove_budget, set_budget
 from dspex_ray.calls import CallRecord, recorded_call, recorded_stream, tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -28,7 +29,6 @@ from dspex_ray.errors import (
 )
 from dspex_ray.evaluation import evaluate
 from dspex_ray.infrastructure import is_infrastructure
-from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import ChatMessage, LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.lm.prices import Price
 from dspex_ray.store import SetBudget, Store, open_store

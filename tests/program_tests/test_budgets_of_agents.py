@@ -18,11 +18,11 @@ from dspex_ray.budgets.amounts import Amounts
 from dspex_ray.budgets.book import TakeSlice
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.budgets.setting import budget_statuses, set_budget
-from dspex_ray.call_journal import CallJournal, journal_folder
 from dspex_ray.calls import CallRecord
+from dspex_ray.calls.journal import CallJournal, journal_folder
+from dspex_ray.calls.ledger_agent import LEDGER, LedgerAgent
 from dspex_ray.demo.program import DATA, ShopRoute
 from dspex_ray.errors import BudgetExceededError, DspexError
-from dspex_ray.ledger_agent import LEDGER, LedgerAgent
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest
 from dspex_ray.lm.embedded import EmbeddedNearest
 from dspex_ray.lm.prices import Price

@@ -11,7 +11,7 @@ import pytest
 
 from dspex_ray.data import Dataset, load_data
 from dspex_ray.errors import DataError
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema, field
 
 ROWS = [{"message": "hi", "intent": "cash"}, {"message": "ho, he", "intent": "card"}]

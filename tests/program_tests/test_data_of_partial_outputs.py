@@ -8,7 +8,7 @@ import pytest
 
 from dspex_ray.data.loading import load_data
 from dspex_ray.errors import DataError
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema, Secret
 
 

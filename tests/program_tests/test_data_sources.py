@@ -21,7 +21,7 @@ from dspex_ray.data import Dataset, load_data
 from dspex_ray.data_files import Take
 from dspex_ray.errors import DataError
 from dspex_ray.metrics.number_text import number_of
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 LABELS = ("cash", "card", "rate")

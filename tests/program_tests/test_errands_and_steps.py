@@ -13,9 +13,9 @@ from dspex_ray.errors import InputError, OutputError, ProgramError
 from dspex_ray.evaluation import evaluate_rows
 from dspex_ray.example import make_example
 from dspex_ray.modules import ChainOfThought, Critic
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.steps import MOST_STEPS, kept_steps
 from dspex_ray.schema import Schema
-from dspex_ray.steps import MOST_STEPS, kept_steps
 
 GOOD = '{"reasoning": "so", "answer": "yes"}'
 

@@ -15,7 +15,7 @@ from dspex_ray.errors import LMServerError
 from dspex_ray.evaluation import EvaluationInterruptedError, RowScore, aevaluate, evaluate
 from dspex_ray.lm.base import LMRequest
 from dspex_ray.metrics import Scored
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 ROWS = [{"message": f"m{i}", "intent": ("cash", "card", "rate")[i % 3]} for i in range(30)]
 

@@ -18,7 +18,7 @@ from dspex_ray.evaluation_report.page import page
 from dspex_ray.example import make_example
 from dspex_ray.lm.base import LMRequest
 from dspex_ray.metrics import Scored
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -21,7 +21,7 @@ from dspex_ray.evaluation import evaluate, evaluate_rows
 from dspex_ray.intervals import wilson
 from dspex_ray.lm.base import LMRequest
 from dspex_ray.metrics import MetricError, exact
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 ROWS = [{"message": f"m{i}", "intent": ("cash", "card", "rate")[i % 3]} for i in range(30)]
 

@@ -20,7 +20,7 @@ from dspex_ray.metrics import (
     resolve_metric,
     score,
 )
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 
 def _example(**output: Any) -> Example:

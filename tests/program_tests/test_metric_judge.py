@@ -15,7 +15,7 @@ from dspex_ray.evaluation import evaluate
 from dspex_ray.example import make_example
 from dspex_ray.lm.base import LMRequest
 from dspex_ray.metrics import Judge, MetricError, judge, resolve_metric, scored
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.testing.model_server import ModelServer
 
 ROWS = [{"message": f"m{i}", "intent": ("cash", "card", "rate")[i % 3]} for i in range(6)]

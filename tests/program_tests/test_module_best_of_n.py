@@ -25,7 +25,7 @@ from dspex_ray.modules.best_of_n import BestOfN
 from dspex_ray.modules.in_order import in_order
 from dspex_ray.modules.samples import sampling
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.store import open_store
 
 

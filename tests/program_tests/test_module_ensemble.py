@@ -15,7 +15,7 @@ from dspex_ray.modules.ensemble import Ensemble
 from dspex_ray.modules.multi_chain_comparison import MultiChainComparison
 from dspex_ray.modules.samples import sampling
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
 
 Messages = Sequence[Mapping[str, Any]]
 

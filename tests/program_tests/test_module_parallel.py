@@ -19,7 +19,7 @@ from dspex_ray.errors import InputError, LMAuthError, LMError, OutputError, Prog
 from dspex_ray.modules.many_inputs import parallel_map
 from dspex_ray.modules.parallel import Parallel
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
 
 
 class Length(dspex.Program):

@@ -10,14 +10,14 @@ import pytest
 from sampled_models import BAD, longer, replies, run_on, served, told
 
 import dspex_ray as dspex
-from dspex_ray.advice import advised, with_advice
 from dspex_ray.calls import recording
 from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.lm.base import ChatMessage
 from dspex_ray.modules.refine import Refine
 from dspex_ray.modules.samples import sampling
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
+from dspex_ray.prompting.advice import advised, with_advice
 
 Messages = Sequence[Mapping[str, Any]]
 

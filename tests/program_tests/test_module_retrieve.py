@@ -19,7 +19,7 @@ import dspex_ray as dspex
 from dspex_ray.errors import InputError, ProgramError
 from dspex_ray.modules.retrieve import Retrieve
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.retrieval import BM25, NgramRetriever, Passage, Retriever
 from dspex_ray.retrieval.base import best_passages
 

@@ -23,7 +23,7 @@ from dspex_ray.modules.ballots import Ballots
 from dspex_ray.modules.samples import Vote, sampling
 from dspex_ray.modules.self_consistency import SelfConsistency
 from dspex_ray.parcel import Parcel
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.schema import make_schema
 
 

@@ -14,7 +14,7 @@ from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ConfigurationError, InputError, LMServerError, OutputError, ProgramError, UnknownNameError
 from dspex_ray.example import make_example
 from dspex_ray.lm.base import LMReply
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 GOOD = '{"intent": "card"}'
 

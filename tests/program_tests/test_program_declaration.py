@@ -11,7 +11,7 @@ from dspex_coordination.variables import Choice, Demos, Float
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ConfigurationError, ProgramError, UsageError
 from dspex_ray.example import make_example
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Probability, Schema, field
 
 

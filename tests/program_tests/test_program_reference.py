@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from dspex_ray.errors import ProgramError
-from dspex_ray.program_ref import load_program, program_from_state
+from dspex_ray.programs.program_ref import load_program, program_from_state
 
 SOURCE = """
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 class Text(Schema):

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import pytest
 
 from dspex_coordination.variables import Choice, Demos
-from dspex_ray.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import OutputError, ProgramError
 from dspex_ray.example import make_example
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.schema import Schema, field
 
 TEXT = ANSWER_FORMATS["text"]

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from dspex_coordination.variables import Choice, Float, Int
-from dspex_ray.answer_formats.names import check_answer_format
-from dspex_ray.call_parameters import check_parameters
 from dspex_ray.errors import ProgramError, UsageError
 from dspex_ray.lm.cache.key import request_key
-from dspex_ray.program import Program
-from dspex_ray.rollouts import joined_rollout, rollout
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.answer_formats.names import check_answer_format
+from dspex_ray.prompting.call_parameters import check_parameters
+from dspex_ray.prompting.rollouts import joined_rollout, rollout
+from dspex_ray.prompting.typed_call import typed_call
 from dspex_ray.schema import Schema
-from dspex_ray.typed_call import typed_call
 
 GOOD = '{"answer": 5}'
 

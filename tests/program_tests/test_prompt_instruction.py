@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dspex_coordination.variables import Text
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 

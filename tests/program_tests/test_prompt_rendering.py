@@ -5,10 +5,10 @@ from typing import Literal
 
 import pytest
 
-from dspex_ray.answer_formats.response_schema import response_schema
 from dspex_ray.errors import InputError
 from dspex_ray.example import as_text, make_example
-from dspex_ray.prompt import ask_again, demo_messages, render, system_text
+from dspex_ray.prompting.answer_formats.response_schema import response_schema
+from dspex_ray.prompting.prompt import ask_again, demo_messages, render, system_text
 from dspex_ray.schema import Probability, Schema, field
 
 

@@ -19,8 +19,8 @@ from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.react import ReAct
 from dspex_ray.modules.react_trajectory import Trajectory, Turn, shortened, trajectories
-from dspex_ray.program import Program
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.schema import Schema, Secret
 from dspex_ray.testing.model_server import ModelServer
 from dspex_ray.tools import tool

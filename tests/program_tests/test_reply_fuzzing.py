@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dspex_ray.answer_formats.base import AnswerFormat
-from dspex_ray.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.errors import OutputError
+from dspex_ray.prompting.answer_formats.base import AnswerFormat
+from dspex_ray.prompting.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.schema import Schema, make_schema
 
 FORMATS = list(ANSWER_FORMATS.values())

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dspex_ray.errors import OutputError
-from dspex_ray.loose_json import LooseJSONError, read_object
-from dspex_ray.reply import parse_reply
+from dspex_ray.prompting.loose_json import LooseJSONError, read_object
+from dspex_ray.prompting.reply import parse_reply
 from dspex_ray.schema import Probability, Schema, field
 
 

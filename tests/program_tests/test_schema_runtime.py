@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dspex_coordination.variables import Choice, Float
 from dspex_ray.errors import DataError, InputError, ProgramError
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import (
     Embedding,
     Probability,

@@ -13,8 +13,8 @@ from dspex_agents.state.snapshot import fields_of
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ConfigurationError, InputError, ProgramError
 from dspex_ray.example import make_example
-from dspex_ray.program import Program
-from dspex_ray.prompt import demo_messages, render
+from dspex_ray.programs.program import Program
+from dspex_ray.prompting.prompt import demo_messages, render
 from dspex_ray.schema import Schema, Secret, field, plain_secrets, secret_fields
 
 KEY = "sk-very-secret"

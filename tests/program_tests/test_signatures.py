@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dspex_coordination.variables import Float
 from dspex_ray.errors import InputError, ProgramError
 from dspex_ray.modules import ChainOfThought, Predict, Signature
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 

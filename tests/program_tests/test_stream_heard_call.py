@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dspex_ray.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.errors import OutputError
 from dspex_ray.lm.base import LMChunk, LMReply
+from dspex_ray.prompting.answer_formats.names import ANSWER_FORMATS
 from dspex_ray.schema import Schema
 from dspex_ray.streaming.heard_call import HeardCall
 from dspex_ray.streaming.piece import StreamPiece

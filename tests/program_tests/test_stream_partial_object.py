@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dspex_ray.loose_json import LooseJSONError, read_object
+from dspex_ray.prompting.loose_json import LooseJSONError, read_object
 from dspex_ray.streaming.partial_object import PartialObject
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -14,7 +14,7 @@ from dspex_ray.calls import recording
 from dspex_ray.errors import InputError, LMServerError, OutputError, UsageError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.streaming import StreamPiece, astream, stream
 from dspex_ray.testing.model_faults import Faults, Weather

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, Field
 
-from dspex_ray.answer_formats.names import ANSWER_FORMATS
-from dspex_ray.reply import parse_reply
+from dspex_ray.prompting.answer_formats.names import ANSWER_FORMATS
+from dspex_ray.prompting.reply import parse_reply
 from dspex_ray.schema import Embedding, Schema, field, transform
 from dspex_ray.streaming.partial_object import PartialObject
 from dspex_ray.streaming.partial_sections import PartialSections

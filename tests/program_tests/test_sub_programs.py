@@ -15,8 +15,8 @@ from dspex_ray.errors import ProgramError
 from dspex_ray.example import make_example
 from dspex_ray.modules import ChainOfThought, Predict
 from dspex_ray.parcel import Parcel
-from dspex_ray.program import Program
-from dspex_ray.program_ref import program_from_state
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.schema import Schema
 
 GOOD = '{"answer": "yes"}'

@@ -18,7 +18,7 @@ from dspex_agents.messaging.trace_context import current_trace
 from dspex_ray.calls import recorded_call, recorded_stream, tagged
 from dspex_ray.errors import LMTimeoutError
 from dspex_ray.lm.base import ChatMessage, LMReply, LMRequest, Usage
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema, Secret
 from dspex_ray.tracing import NO_SPAN, current_traceparent, model_span, span, tool_span, within_trace
 from dspex_ray.tracing.traceparent import checked_traceparent, ids_of, traceparent
@@ -320,7 +320,7 @@ def test_while_tracing_is_off_neither_opentelemetry_nor_the_store_is_loaded() ->
     code = (
         "import sys, dspex_ray.agent_system as _, dspex_ray.tracing as t\n"
         "with t.span('step', 'x'), t.tool_span('y'): pass\n"
-        "from dspex_ray.program import Program\n"
+        "from dspex_ray.programs.program import Program\n"
         "print([m for m in ('opentelemetry', 'ray', 'dspex_ray.tracing.kept') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dspex_ray import call_buffer
-from dspex_ray.call_buffer import CallBuffer, Row
+from dspex_ray.calls.buffer import CallBuffer, Row
 
 
 class MovableSink:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx
 
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema, field
 from dspex_ray.serving.application import build_application
 from dspex_ray.serving.openapi import openapi_document

@@ -11,7 +11,7 @@ import pytest
 from dspex_ray.configuration import configure
 from dspex_ray.errors import InputError, LMTimeoutError
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.serving.base import Bill
 from dspex_ray.serving.program_service import ProgramServiceFor, pack_program

@@ -21,11 +21,11 @@ from dspex_agents.clock import SystemClock
 from dspex_ray.budgets.amounts import Amounts
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.budgets.setting import budget_statuses, set_budget
-from dspex_ray.call_buffer import CallBuffer, Row
-from dspex_ray.call_journal import journal_folder
+from dspex_ray.calls.buffer import CallBuffer, Row
+from dspex_ray.calls.journal import journal_folder
+from dspex_ray.calls.ledger_agent import LEDGER, LedgerAgent, RecordCalls
+from dspex_ray.calls.ledger_meter import LedgerMeter
 from dspex_ray.errors import BudgetExceededError
-from dspex_ray.ledger_agent import LEDGER, LedgerAgent, RecordCalls
-from dspex_ray.ledger_meter import LedgerMeter
 from dspex_ray.lm.prices import Price
 from dspex_ray.serving.application import build_application
 from dspex_ray.serving.problem import MEDIA_TYPE, to_error

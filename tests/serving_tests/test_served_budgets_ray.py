@@ -14,7 +14,7 @@ from priced_programs import REPLIES, Priced, priced
 from dspex_ray.budgets.amounts import Amounts
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.budgets.setting import budget_statuses, set_budget
-from dspex_ray.call_journal import journal_folder
+from dspex_ray.calls.journal import journal_folder
 from dspex_ray.serving.cluster_ledger import stop_ledger
 from dspex_ray.serving.deployment import deploy, undeploy
 from dspex_ray.serving.running import stop_serving

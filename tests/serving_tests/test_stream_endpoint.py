@@ -17,7 +17,7 @@ from served_programs import Billing
 
 from dspex_agents.ids import CountingIds
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.serving.application import build_application
 from dspex_ray.serving.base import ServingLimits

@@ -14,8 +14,8 @@ from collections import Counter
 from typing import Any
 
 from dspex_ray.calls import recorded_call, tagged
+from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.errors import DspexError
-from dspex_ray.ledger_context import ledger
 from dspex_ray.lm.base import LM, ChatMessage, LMRequest
 from dspex_ray.lm.cache import CachedLM, CacheSettings
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM

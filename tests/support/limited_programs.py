@@ -8,7 +8,7 @@ from typing import Any
 from dspex_ray.lm.base import ChatMessage, LMRequest
 from dspex_ray.lm.limits import LMLimits
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.testing.model_server import ModelServer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.lm.prices import Price
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 
 PRICE = Price(1e-4, 1e-3, 1e-4)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from dspex_ray.call_buffer import Row
-from dspex_ray.program import Program
+from dspex_ray.calls.buffer import Row
+from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.serving.base import Bill
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from dspex_ray.loose_json import LooseJSONError, read_text
+from dspex_ray.prompting.loose_json import LooseJSONError, read_text
 from dspex_ray.schema.ml_types.base import worded
 from dspex_ray.schema.schema import Schema
 

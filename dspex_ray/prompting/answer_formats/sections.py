@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from dspex_ray.answer_formats.base import AnswerFormat, S
-from dspex_ray.answer_formats.headings import Headings, ways
-from dspex_ray.answer_formats.response_schema import as_json, compact_json, field_line, response_schema
-from dspex_ray.answer_formats.section_values import Kind, kind_of, read_value, spelt
 from dspex_ray.errors import OutputError
-from dspex_ray.loose_json import Conflict
 from dspex_ray.problems import joined, shown
-from dspex_ray.reply import parse_reply, without_thoughts
+from dspex_ray.prompting.answer_formats.base import AnswerFormat, S
+from dspex_ray.prompting.answer_formats.headings import Headings, ways
+from dspex_ray.prompting.answer_formats.response_schema import as_json, compact_json, field_line, response_schema
+from dspex_ray.prompting.answer_formats.section_values import Kind, kind_of, read_value, spelt
+from dspex_ray.prompting.loose_json import Conflict
+from dspex_ray.prompting.reply import parse_reply, without_thoughts
 from dspex_ray.schema import Schema, check
 
 _OBJECT = re.compile(r"\s*(?:```\w*\s*)?\{")  # the keys of a JSON object, without quotes, look like bare headings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from dspex_ray.errors import OutputError
-from dspex_ray.loose_json import Conflict, LooseJSONError, read_object, read_text
 from dspex_ray.problems import joined, shown
+from dspex_ray.prompting.loose_json import Conflict, LooseJSONError, read_object, read_text
 from dspex_ray.schema import Faults, Schema, check, literal_options
 
 S = TypeVar("S", bound=Schema)

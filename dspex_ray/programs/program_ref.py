@@ -15,7 +15,7 @@ from dspex_ray.errors import ProgramError, UnknownNameError
 from dspex_ray.modules import Strategy
 from dspex_ray.modules.recipe import Recipe
 from dspex_ray.problems import near, one_of, shown
-from dspex_ray.program import Program
+from dspex_ray.programs.program import Program
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _MADE = re.compile(r"(?P<kind>[A-Za-z_]\w*)\((?P<signature>.*->.*)\)")

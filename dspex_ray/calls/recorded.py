@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_agents.ids import IdSource, RandomIds
-from dspex_ray.call_record import CallLog, CallRecord, Meter
-from dspex_ray.call_tags import CallTags, tagged
+from dspex_ray.calls.open_call import OpenCall
+from dspex_ray.calls.record import CallLog, CallRecord, Meter
+from dspex_ray.calls.tags import CallTags, tagged
 from dspex_ray.context_value import Within
 from dspex_ray.errors import LMConnectionError
 from dspex_ray.lm.base import LM, LMChunk, LMReply, LMRequest
-from dspex_ray.open_call import OpenCall
 from dspex_ray.tracing.spans import model_span
 
 __all__ = [

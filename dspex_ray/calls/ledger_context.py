@@ -16,9 +16,9 @@ from dspex_agents.ids import IdSource, RandomIds
 from dspex_ray.budgets.amounts import NOTHING
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.gate import BudgetGate
-from dspex_ray.call_journal import fold, journal_folder
-from dspex_ray.call_meter import CallMeter, begun_journal, new_holder
 from dspex_ray.calls import CallLog, CallRecord, metered, recording
+from dspex_ray.calls.call_meter import CallMeter, begun_journal, new_holder
+from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.store import SetBudget, Store, open_store
 
 _TICK_S: Final = 0.5

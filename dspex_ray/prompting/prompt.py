@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from dspex_ray.answer_formats.base import AnswerFormat
-from dspex_ray.answer_formats.json_object import JSONObject
 from dspex_ray.example import Example
-from dspex_ray.input_message import input_message
 from dspex_ray.lm.base import ChatMessage
+from dspex_ray.prompting.answer_formats.base import AnswerFormat
+from dspex_ray.prompting.answer_formats.json_object import JSONObject
+from dspex_ray.prompting.input_message import input_message
 from dspex_ray.schema import Schema
 
 _CACHED_PROMPTS = 256

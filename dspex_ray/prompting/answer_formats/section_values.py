@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dspex_ray.answer_formats.headings import Headings
-from dspex_ray.answer_formats.response_schema import as_json
-from dspex_ray.loose_json import Conflict, LooseJSONError, read_loosely, read_text
-from dspex_ray.reply import said_option
+from dspex_ray.prompting.answer_formats.headings import Headings
+from dspex_ray.prompting.answer_formats.response_schema import as_json
+from dspex_ray.prompting.loose_json import Conflict, LooseJSONError, read_loosely, read_text
+from dspex_ray.prompting.reply import said_option
 
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 _EMPHASIS = "*`"

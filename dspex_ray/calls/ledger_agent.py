@@ -13,7 +13,7 @@ from typing import Any, Final
 from dspex_agents import Agent
 from dspex_agents.errors import AgentSystemError
 from dspex_ray.budgets.book import Slice, TakeSlice
-from dspex_ray.call_journal import fold, journal_folder
+from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.store import CallTotals, SetBudget, Store, Version
 from dspex_ray.store.spans import SpanStore
 

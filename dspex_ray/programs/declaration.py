@@ -14,11 +14,11 @@ from dspex_coordination.space.constraint import as_constraint
 from dspex_coordination.variables import Text, Variable
 from dspex_ray.errors import ProgramError
 from dspex_ray.problems import near, shown
+from dspex_ray.programs.sub_programs import Parts, walk
 from dspex_ray.schema import Schema, secret_fields, tunable_fields
-from dspex_ray.sub_programs import Parts, walk
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 INPUT = "input."
 """What stands before the name of a tunable input field among the variables."""

@@ -14,9 +14,9 @@ from dspex_agents import AgentSystemError, Clock, IdSource, RandomIds
 from dspex_agents.agent import AgentContext
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.gate import BudgetGate
-from dspex_ray.call_journal import Row, fold
-from dspex_ray.call_meter import CallMeter, begun_journal, new_holder
-from dspex_ray.ledger_agent import LEDGER, GetBudgets, GetJournalFolder, KeepJournal
+from dspex_ray.calls.call_meter import CallMeter, begun_journal, new_holder
+from dspex_ray.calls.journal import Row, fold
+from dspex_ray.calls.ledger_agent import LEDGER, GetBudgets, GetJournalFolder, KeepJournal
 from dspex_ray.store import SetBudget
 
 _TIMEOUT_S: Final = 10.0

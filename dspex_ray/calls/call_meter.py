@@ -11,8 +11,8 @@ from typing import Final
 
 from dspex_agents.ids import IdSource
 from dspex_ray.budgets.gate import BudgetGate, Reservation, taken_by
-from dspex_ray.call_journal import CallJournal
-from dspex_ray.call_record import CallRecord, Reserved
+from dspex_ray.calls.journal import CallJournal
+from dspex_ray.calls.record import CallRecord, Reserved
 from dspex_ray.lm.base import LM, LMRequest
 
 _LONGEST_HOST: Final = 40

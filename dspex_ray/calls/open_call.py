@@ -7,8 +7,8 @@ from typing import Final
 
 from dspex_agents.clock import SystemClock
 from dspex_agents.ids import RandomIds
-from dspex_ray.call_record import CallLog, CallRecord, Meter, Reserved, Status
-from dspex_ray.call_tags import current_tags
+from dspex_ray.calls.record import CallLog, CallRecord, Meter, Reserved, Status
+from dspex_ray.calls.tags import current_tags
 from dspex_ray.errors import LMError
 from dspex_ray.lm.base import LM, LMReply, LMRequest
 

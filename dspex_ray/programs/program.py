@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from dspex_coordination.errors import SpaceError
 from dspex_coordination.space import Space
-from dspex_ray.answer_formats.names import check_answer_format
-from dspex_ray.call_parameters import check_parameters
 from dspex_ray.calls import within_program
 from dspex_ray.configuration import checked_cache, checked_limits
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import ProgramError, UsageError
-from dspex_ray.labelled import labelled_output
 from dspex_ray.lm.base import LM, ChatMessage
 from dspex_ray.lm.cache.settings import CacheSettings
 from dspex_ray.lm.limits.settings import LMLimits
-from dspex_ray.model_source import ModelSource
 from dspex_ray.problems import near, shown
-from dspex_ray.program_declaration import (
+from dspex_ray.programs.declaration import (
     INPUT,
     DocstringInstruction,
     check_instruction,
@@ -30,12 +26,11 @@ from dspex_ray.program_declaration import (
     declared_space,
     is_abstract,
 )
-from dspex_ray.program_path import program_path
-from dspex_ray.program_state import restored, state_of
-from dspex_ray.program_types import Answers, Asked
-from dspex_ray.running_loop import refuse_running_loop
-from dspex_ray.schema import Schema
-from dspex_ray.sub_programs import (
+from dspex_ray.programs.model_source import ModelSource
+from dspex_ray.programs.program_path import program_path
+from dspex_ray.programs.program_state import restored, state_of
+from dspex_ray.programs.program_types import Answers, Asked
+from dspex_ray.programs.sub_programs import (
     Parts,
     below,
     declared_parts,
@@ -45,8 +40,13 @@ from dspex_ray.sub_programs import (
     shows_rows_of,
     walk,
 )
+from dspex_ray.prompting.answer_formats.names import check_answer_format
+from dspex_ray.prompting.call_parameters import check_parameters
+from dspex_ray.prompting.labelled import labelled_output
+from dspex_ray.prompting.typed_call import demos_variable, typed_call
+from dspex_ray.running_loop import refuse_running_loop
+from dspex_ray.schema import Schema
 from dspex_ray.tracing.spans import program_span
-from dspex_ray.typed_call import demos_variable, typed_call
 
 if TYPE_CHECKING:
     from dspex_ray.agent_system import AgentSystem

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dspex_coordination.variables import Variable
-from dspex_ray.answer_formats.base import AnswerFormat
-from dspex_ray.answer_formats.json_object import JSONObject
-from dspex_ray.answer_formats.sections import Sections
 from dspex_ray.errors import ProgramError
 from dspex_ray.problems import one_of, shown
+from dspex_ray.prompting.answer_formats.base import AnswerFormat
+from dspex_ray.prompting.answer_formats.json_object import JSONObject
+from dspex_ray.prompting.answer_formats.sections import Sections
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 ANSWER_FORMATS: dict[str, AnswerFormat] = {form.name: form for form in (JSONObject(), Sections())}
 DEFAULT = "json"

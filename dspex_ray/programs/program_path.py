@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 
 def program_path(program_class: type[Program]) -> str:

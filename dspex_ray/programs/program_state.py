@@ -11,7 +11,7 @@ from dspex_ray.problems import shown
 from dspex_ray.schema import plain_secrets, secret_fields
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 P = TypeVar("P", bound="Program")
 

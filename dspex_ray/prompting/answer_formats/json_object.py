@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dspex_ray.answer_formats.base import AnswerFormat, S
-from dspex_ray.answer_formats.response_schema import as_json, compact_json, field_line, response_schema
-from dspex_ray.reply import parse_reply
+from dspex_ray.prompting.answer_formats.base import AnswerFormat, S
+from dspex_ray.prompting.answer_formats.response_schema import as_json, compact_json, field_line, response_schema
+from dspex_ray.prompting.reply import parse_reply
 from dspex_ray.schema import Schema
 
 
 class JSONObject(AnswerFormat):
-    """One object with the output's fields; `dspex_ray.reply` says how it is read."""
+    """One object with the output's fields; `dspex_ray.prompting.reply` says how it is read."""
 
     name: ClassVar[str] = "json"
     again: ClassVar[str] = "Answer again with one JSON object that follows the schema, and nothing else."

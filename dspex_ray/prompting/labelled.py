@@ -12,7 +12,7 @@ from dspex_ray.schema import Schema
 from dspex_ray.schema.runtime_schema import class_of
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 
 def labelled_output(program_class: type[Program]) -> type[Schema]:

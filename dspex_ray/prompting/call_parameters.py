@@ -24,7 +24,7 @@ from dspex_ray.errors import ProgramError
 from dspex_ray.problems import shown
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 _LOOKED_AT = 16  # values of a variable
 

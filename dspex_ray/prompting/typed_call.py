@@ -6,24 +6,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dspex_coordination.variables import Demos
-from dspex_ray.advice import with_advice
-from dspex_ray.answer_formats.base import AnswerFormat
-from dspex_ray.answer_formats.names import answer_format
-from dspex_ray.call_parameters import call_parameters, prompt_caching
 from dspex_ray.calls import recorded_call, recorded_stream
 from dspex_ray.errors import InputError, OutputError, ProgramError
 from dspex_ray.example import Example
-from dspex_ray.labelled import labelled_output
 from dspex_ray.lm.base import ChatMessage, LMReply, LMRequest
 from dspex_ray.problems import shown
-from dspex_ray.prompt import ask_again, demo_messages, render
-from dspex_ray.rollouts import joined_rollout
+from dspex_ray.prompting.advice import with_advice
+from dspex_ray.prompting.answer_formats.base import AnswerFormat
+from dspex_ray.prompting.answer_formats.names import answer_format
+from dspex_ray.prompting.call_parameters import call_parameters, prompt_caching
+from dspex_ray.prompting.labelled import labelled_output
+from dspex_ray.prompting.prompt import ask_again, demo_messages, render
+from dspex_ray.prompting.rollouts import joined_rollout
+from dspex_ray.prompting.steps import keep_step, wants_steps
 from dspex_ray.schema import Schema
-from dspex_ray.steps import keep_step, wants_steps
 from dspex_ray.streaming.heard_call import HeardCall, heard_call
 
 if TYPE_CHECKING:
-    from dspex_ray.program import Program
+    from dspex_ray.programs.program import Program
 
 _SEEDS = 1 << 31  # what every provider takes
 

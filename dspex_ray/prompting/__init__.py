@@ -1,0 +1,1 @@
+"""From a program and its input to messages, and from replies to outputs."""
