@@ -62,7 +62,7 @@ def test_importing_dspex_ray_is_quick_and_loads_nothing_heavy() -> None:
     assert min(took for took, _ in runs) < 0.3
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, "dspex_ray.calls", "dspex_ray.modules", "dspex_ray.streaming", "dspex_ray.tracing"])
+@pytest.mark.parametrize("name", [*PACKAGES, *PARTS])
 def test_no_public_name_is_hidden_by_a_module_of_that_name(name: str) -> None:
     package = importlib.import_module(name)
     folder = Path(package.__file__ or "").parent
