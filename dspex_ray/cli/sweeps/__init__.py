@@ -10,6 +10,7 @@ from dspex_ray.cli.sweeps.compare import compare
 from dspex_ray.cli.sweeps.control import cancel, extend, pause, resume
 from dspex_ray.cli.sweeps.listing import list_sweeps
 from dspex_ray.cli.sweeps.plotting import plot
+from dspex_ray.cli.sweeps.report import report
 from dspex_ray.cli.sweeps.show import show
 from dspex_ray.cli.sweeps.watch import watch
 
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "extend": extend,
     "compare": compare,
     "plot": plot,
+    "report": report,
 }
 
 sweeps = typer.Typer(

@@ -1,0 +1,1 @@
+"""What an optimisation has learnt, and at what cost, as one HTML file."""
