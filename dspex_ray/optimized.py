@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from dspex_agents import Clock
 from dspex_coordination.errors import OptimizerError
@@ -14,6 +16,9 @@ from dspex_ray.agent_system import AgentSystem, start_agent_system
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DspexError, UsageError
 from dspex_ray.intervals import interval
+from dspex_ray.learning_report.cautions import Findings, cautions, copied_instructions
+from dspex_ray.learning_report.changes import instructions_of
+from dspex_ray.learning_report.report import write_report
 from dspex_ray.lm.prices import price_table
 from dspex_ray.programs.program import Program
 from dspex_ray.search_plan import SearchPlan
@@ -49,6 +54,28 @@ class Optimized:
     pareto: tuple[TrialSummary, ...] = field(default=(), repr=False)
     stopped_by: str | None = None
     plan: SearchPlan | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def gap(self) -> float | None:
+        """The score on rows learnt from minus that on validation rows; None if the best was scored on none of those."""
+        gap: float | None = self.version.facts.get("gap")
+        return gap
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to be careful about: a large gap, copied training inputs, scores that are all equal, few rows."""
+        return tuple(self.version.facts.get("warnings", ()))
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write what was learnt, and at what cost, as one HTML file that works offline; return its path.
+
+        Raises UsageError for a place that cannot be written.
+        """
+        plan = self.plan
+        if plan is None:
+            return write_report(self.store, self.run_id, path)
+        train, validation = plan.train.examples, plan.validation.examples
+        return write_report(self.store, self.run_id, path, train=train, validation=validation)
 
     def pick(self, preference: str | None = None, **limits: float) -> Program:
         """Return the program of one result of the front.
@@ -89,6 +116,7 @@ class Optimized:
             "train": self.version.facts.get("train"),
             "gap": self.version.facts.get("gap"),
             "expected": self.version.facts.get("expected"),
+            "warnings": list(self.warnings),
             "cost_usd": self.cost_usd,
             "trials": len(self.history),
             "failed_trials": sum(trial.failed is not None for trial in self.history),
@@ -116,11 +144,13 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
     low, high = interval([one or 0.0 for one in best.scores])
     totals = store.totals(run_id=result.run_id)
     spent = totals.cost_usd
+    learnt_from = train_figures(best, result.trials)
     facts = {
         **plan.facts,
+        **_guarded(plan, result, (low, high), learnt_from["gap"]),
         "interface": interface_of(program),
         "splits": kept_splits(store, train=plan.train, validation=plan.validation),
-        **train_figures(best, result.trials),
+        **learnt_from,
         "expected": expected_figures(best, result.trials),
         "score": score,
         "low": low,
@@ -154,6 +184,25 @@ def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock)
         stopped_by=result.stopped_by,
         plan=plan,
     )
+
+
+def _guarded(plan: SearchPlan, result: SweepResult, ends: tuple[float, float], gap: float | None) -> dict[str, Any]:
+    """Return `copied`, what instructions hold of training inputs, and the `warnings` of a result that has a best."""
+    best, baseline = cast("TrialSummary", result.best), result.trials[0]
+    told, untuned = (instructions_of(one.candidate.values) for one in (best, baseline))
+    copied = copied_instructions(told, untuned, plan.train.examples)
+    means = [one.mean for one in result.trials if one.split == "validation" and one.mean is not None]
+    found = Findings(
+        low=ends[0],
+        high=ends[1],
+        rows=len(best.scores),
+        gap=gap,
+        baseline=baseline.mean,
+        score=best.mean,
+        candidate_scores=means,
+        copied=copied,
+    )
+    return {"copied": copied, "warnings": list(cautions(found))}
 
 
 def _picked(
