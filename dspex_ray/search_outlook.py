@@ -1,0 +1,162 @@
+"""What to expect of a search before it runs: which optimizer and why, trials, calls, money, and what ends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dspex_coordination.errors import CoordinationError
+from dspex_coordination.optimizers import choose, make_optimizer
+from dspex_ray.errors import UsageError
+from dspex_ray.estimation import Estimate, Range
+from dspex_ray.intervals import wilson
+from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS, make_program_optimizer
+from dspex_ray.search import Search
+
+MINIBATCH: Final = 16
+"""Train rows below which an optimizer that looks at a few of them at a time looks at all."""
+
+_ROUND: Final = 2  # the untuned program and one candidate, which is the least that can be compared
+_FEW_ROWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What ends a search beside its trials: US dollars, model calls, seconds, trials without anything better."""
+
+    usd: float | None = None
+    hard_usd: float | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    patience: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is expected of a search; `cost_usd` is None where a price is not known.
+
+    `calls` and `cost_usd` are those of scoring validation rows; what else an optimizer asks for is said in `notes`.
+    """
+
+    optimizer: str
+    reason: str
+    trials: int
+    train_rows: int
+    validation_rows: int
+    calls: Range
+    cost_usd: Range | None
+    ends: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outlook as JSON values."""
+        return dataclasses.asdict(self)
+
+    def lines(self) -> list[str]:
+        """Return it as lines for people."""
+        cost = "a cost that is not known"
+        if self.cost_usd is not None:
+            cost = f"${self.cost_usd.low:.4f} to ${self.cost_usd.high:.4f}"
+        likely = f"at most {self.trials} trials on {self.validation_rows} validation rows"
+        return [
+            f"{self.optimizer}: {self.reason}" if self.reason else self.optimizer,
+            f"Expect {likely}: {self.calls.low:,.0f} to {self.calls.high:,.0f} calls, {cost}.",
+            f"It ends with the first of: {', '.join(self.ends)}.",
+            *self.notes,
+        ]
+
+
+def outlook(search: Search, estimate: Estimate, limits: Limits) -> Outlook:
+    """Return what to expect of a search, given an estimate of the same program on such rows.
+
+    The least is a round: the untuned program and one candidate on all validation rows. Raises UsageError if the limits
+    cannot pay for that, or if the optimizer cannot tune this space.
+    """
+    require_tunable(search)
+    context = search.context
+    possible = context.space.bind(context.train_ids, context.train_labels).count(context.max_trials)
+    trials = min(context.max_trials, possible or context.max_trials)
+    calls, cost = _each(estimate.calls, estimate), _each(estimate.cost_usd, estimate)
+    _require_round(calls, cost, context.validation_rows, limits)
+    least = min(trials, _ROUND) * context.validation_rows
+    times = (least, trials * context.validation_rows, trials * context.validation_rows)
+    chosen = choose(context)
+    return Outlook(
+        optimizer=search.optimizer,
+        reason=chosen.reason if chosen.name == search.optimizer else "",
+        trials=trials,
+        train_rows=context.train_rows,
+        validation_rows=context.validation_rows,
+        calls=(calls or Range(0.0, 0.0, 0.0)).times(*times),
+        cost_usd=None if cost is None else cost.times(*times),
+        ends=_ends(trials, limits),
+        notes=_notes(search),
+    )
+
+
+def require_tunable(search: Search) -> None:
+    """Raise UsageError, which says what it can tune, if the optimizer cannot search this space."""
+    seed, trials = search.context.seed, search.context.max_trials
+    try:
+        if search.sketch is not None:
+            made = make_program_optimizer(search.optimizer, search.sketch, seed=seed, max_trials=trials)
+        else:
+            made = make_optimizer(search.optimizer, seed=seed, max_trials=trials)
+        made.start(search.context)
+    except CoordinationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _each(total: Range | None, estimate: Estimate) -> Range | None:
+    """Return what one row takes."""
+    if total is None:
+        return None
+    rows = estimate.rows
+    return Range(total.low / rows.low, total.likely / rows.likely, total.high / rows.high)
+
+
+def _require_round(calls: Range | None, cost: Range | None, rows: int, limits: Limits) -> None:
+    scored = _ROUND * rows
+    least_calls = 0 if calls is None else math.ceil(calls.low * scored)
+    least_usd = 0.0 if cost is None else cost.low * scored
+    budgets = [one for one in (limits.usd, limits.hard_usd) if one is not None]
+    short = [f"{limits.calls} calls"] if limits.calls is not None and limits.calls < least_calls else []
+    short += [f"${min(budgets):g}"] if budgets and min(budgets) < least_usd else []
+    if short:
+        needed = f"at least {least_calls:,} calls" + (f" / ${_up(least_usd)}" if least_usd else "")
+        raise UsageError(
+            f"The budget of {' and '.join(short)} is too small for one round: {needed} make sense, for the untuned "
+            f"program and one candidate on {rows} validation rows. Give more, or fewer rows to choose by."
+        )
+
+
+def _up(usd: float) -> str:
+    """Return US dollars rounded up to two digits that count, so that asking for them is enough."""
+    digits = 1 - math.floor(math.log10(usd))
+    return f"{math.ceil(usd * 10**digits) / 10**digits:.{max(digits, 0)}f}"
+
+
+def _ends(trials: int, limits: Limits) -> tuple[str, ...]:
+    told = {
+        "${:g} spent": limits.usd,
+        "${:g} as a hard limit": limits.hard_usd,
+        "{:,} model calls": limits.calls,
+        "{:,.0f} s": limits.seconds,
+        "{} trials without anything better": limits.patience,
+    }
+    return (f"{trials} trials", *(text.format(value) for text, value in told.items() if value is not None))
+
+
+def _notes(search: Search) -> tuple[str, ...]:
+    train, held = search.context.train_rows, search.context.validation_rows
+    notes: list[str] = []
+    if search.optimizer in PROGRAM_OPTIMIZERS:
+        notes.append("It also runs the program on train rows and may have instructions written, at a cost not in this.")
+        if train < MINIBATCH:
+            notes.append(f"There are {train} train rows, fewer than a minibatch of {MINIBATCH}: each look is at all.")
+    if held < _FEW_ROWS:
+        low, high = wilson(held // 2, held)
+        notes.append(f"{held} validation rows tell a score to about {50 * (high - low):.0f} points up or down.")
+    return tuple(notes)
