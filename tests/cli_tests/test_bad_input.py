@@ -124,7 +124,7 @@ def test_a_file_in_another_encoding_is_refused(dspex: Run, folder: Path) -> None
         ("--minutes 0", "seconds must be a number above 0"),
         ("--calls=-3", "calls must be a number above 0"),
         ("--patience 0", "trials must be a number above 0"),
-        ("--optimizer bootstrp", "Did you mean 'bootstrap'?"),
+        ("--optimizer bootstrp", "Did you mean 'bootstrap'"),
         ("--metric exat", "Did you mean 'exact'"),
         ("--lm opnai/gpt-4o", "Did you mean 'openai/gpt-4o'"),
         ("--lm gpt-4o-mini", "Did you mean 'openai/gpt-4o-mini'"),

@@ -177,7 +177,7 @@ def test_a_store_without_spans_and_calls_says_how_to_have_some(run: Run, tmp_pat
     for name in ("latest", "run-1"):
         code, _, err = run(name, at=str(tmp_path / "new.db"))
         assert code == 2
-        assert "Set DSPEX_TRACE=store and run something." in err.replace("\n", " ")
+        assert "Set DSPEX_TRACE=store, then run one." in err.replace("\n", " ")
 
 
 def test_latest_is_the_last_call_where_there_are_no_spans(run: Run, tmp_path: Path) -> None:

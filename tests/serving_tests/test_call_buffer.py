@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dspex_ray import call_buffer
+from dspex_ray.calls import buffer as call_buffer
 from dspex_ray.calls.buffer import CallBuffer, Row
 
 

@@ -127,7 +127,7 @@ def test_a_folder_of_somebody_else_or_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_serves_without_ray_loads_neither_ray_nor_litellm() -> None:
-    names = "parcel call_buffer serving.application serving.edge serving.endpoint serving.mode serving.program_service"
+    names = "parcel calls.buffer serving.application serving.edge serving.endpoint serving.mode serving.program_service"
     imports = "; ".join(f"import dspex_ray.{name}" for name in names.split())
     code = f"import sys; {imports}; print(sorted({{'ray', 'litellm'}} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
