@@ -58,7 +58,8 @@ class Outlook:
         """Return it as lines for people."""
         cost = "a cost that is not known"
         if self.cost_usd is not None:
-            cost = f"${self.cost_usd.low:.4f} to ${self.cost_usd.high:.4f}"
+            free = not self.cost_usd.high
+            cost = "at no cost" if free else f"${self.cost_usd.low:.4f} to ${self.cost_usd.high:.4f}"
         likely = f"at most {self.trials} trials on {self.validation_rows} validation rows"
         return [
             f"{self.optimizer}: {self.reason}" if self.reason else self.optimizer,

@@ -14,6 +14,7 @@ from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import mapping_of
+from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
 from dspex_ray.programs.program_ref import load_instance
@@ -66,12 +67,15 @@ def optimize(
     It runs on agents, on this machine's Ray cluster or a local one that ends with the command.
     Ctrl-C stops it and prints the command that goes on from there.
     """
-    from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - a third of the time of `--help`
+    # a third of the time of `--help`
+    from dspex_ray.cli.outlooks import expected, show_outlook  # noqa: PLC0415 - see above
+    from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - see above
+    from dspex_ray.search_outlook import Limits  # noqa: PLC0415 - see above
 
     kept = open_store(store)
     loaded = load_instance(program)
+    asked = loaded.with_lm(lm) if lm else loaded
     if estimate:
-        asked = loaded.with_lm(lm) if lm else loaded
         show_estimate(estimate_run(asked, data, mapping=mapping_of(map_), trials=trials, seed=seed), json=json)
         return
     options: dict[str, Any] = {
@@ -93,10 +97,18 @@ def optimize(
         "runtime": runtime,
         "address": address,
     }
+    rows = load_data(data, type(loaded), mapping=mapping_of(map_))
+    ahead = None
+    if resume is None:
+        seconds = None if minutes is None else minutes * 60
+        limits = Limits(usd=budget_usd, hard_usd=hard_budget_usd, calls=calls, seconds=seconds, patience=patience)
+        ahead = expected(asked, rows, options, limits)
+        if not json:
+            show_outlook(ahead)
     with bar("optimize") as tell:
-        result = optimize_program(loaded.with_lm(lm) if lm else loaded, data, progress=search_bar(tell), **options)
+        result = optimize_program(asked, rows, progress=search_bar(tell), **options)
     if json:
-        print_json(result.to_json())
+        print_json({**result.to_json(), "outlook": None if ahead is None else ahead.to_json()})
         return
     _show(result, program)
 
@@ -129,8 +141,8 @@ def _show(result: Optimized, path: str) -> None:
     if len(result.objectives) > 1:
         _show_front(result)
     out.print(f"Kept as version {result.version.number} of {path} (run {result.run_id}).", markup=False)
-    if result.baseline is not None and result.score <= result.baseline:
-        err.print("No candidate was better than the untuned program.", style="yellow")
+    for warning in result.warnings:
+        err.print(warning, style="yellow", markup=False, soft_wrap=True)
 
 
 def _show_front(result: Optimized) -> None:
