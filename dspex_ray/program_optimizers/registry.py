@@ -18,6 +18,7 @@ _HOMES: dict[str, str] = {
     "beacon_programs": "dspex_ray.program_optimizers.beacon_programs:BeaconPrograms",
     "bootstrap_few_shot": "dspex_ray.program_optimizers.bootstrap_few_shot:BootstrapFewShot",
     "reflective": "dspex_ray.program_optimizers.reflective:Reflective",
+    "simba": "dspex_ray.program_optimizers.simba:Simba",
 }
 PROGRAM_OPTIMIZERS = tuple(_HOMES)
 
