@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,25 +135,27 @@ class ProgramWorker:
                 raise NotImplementedError(f"A program's agent takes no {type(payload).__name__}.")
 
     async def stop(self) -> None:
-        """Send the last records, close the model's connections and give back what was lent of its limits."""
-        if self._buffer is not None:
-            await self._buffer.close()
-        if self._tracing is not None:
-            await asyncio.to_thread(flush)
-        for program in self._used:
-            await program.aclose()
-        if self._prompt_source is not None:
-            await self._prompt_source.aclose()
-        elif (
-            self._bench is not None and self._bench.prompt_lm is not None and not isinstance(self._bench.prompt_lm, str)
-        ):
-            await self._bench.prompt_lm.aclose()  # a copy: it came with the bench
-        if self._bench is not None:
-            await close_metric(self._bench.metric)
-        if self._lender is not None:
-            SHARED_LENDER.withdraw(self._lender)
-        if self._meter is not None:
-            await self._meter.stop()
+        """Send the last records, close the model's connections and give back what was lent of its limits.
+
+        Whatever one of these raises, the others are done all the same.
+        """
+        async with AsyncExitStack() as last_first:
+            if self._meter is not None:
+                last_first.push_async_callback(self._meter.stop)
+            if self._lender is not None:
+                last_first.callback(SHARED_LENDER.withdraw, self._lender)
+            if self._bench is not None:
+                last_first.push_async_callback(close_metric, self._bench.metric)
+                if self._bench.prompt_lm is not None and not isinstance(self._bench.prompt_lm, str):
+                    last_first.push_async_callback(self._bench.prompt_lm.aclose)  # a copy: it came with the bench
+            if self._prompt_source is not None:
+                last_first.push_async_callback(self._prompt_source.aclose)
+            for program in self._used:
+                last_first.push_async_callback(program.aclose)
+            if self._tracing is not None:
+                last_first.push_async_callback(asyncio.to_thread, flush)
+            if self._buffer is not None:
+                last_first.push_async_callback(self._buffer.close)
 
     async def _predict(self, question: Predict) -> Predicted:
         program, version = self._program, self._version  # another version may come meanwhile

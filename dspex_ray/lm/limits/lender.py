@@ -37,6 +37,11 @@ class AgentLender:
     def __init__(self, context: AgentContext, agent: str = MODEL_LIMITS) -> None:
         self._context, self._agent, self._loop = context, agent, asyncio.get_running_loop()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the agent has ended with all of its system in this process, so that nobody is left to ask."""
+        return self._loop.is_closed()
+
     async def __call__(self, ask: TakeSlice) -> Slice:
         """Lend as the agent says."""
         if self._loop.is_closed():
@@ -60,7 +65,7 @@ class SharedLender:
     @property
     def is_there(self) -> bool:
         """Whether an agent of this process has offered a lender."""
-        return len(self._offered) > 0
+        return bool(self._left())
 
     def offer(self, lender: Lender) -> None:
         """Let clients of this process with limits ask `lender`: those whose first call on a loop is still to come.
@@ -75,10 +80,13 @@ class SharedLender:
 
     async def __call__(self, ask: TakeSlice) -> Slice:
         """Ask the newest. Raises what it raises, and ConnectionError when all have gone."""
-        offered = list(self._offered)
-        if not offered:
+        left = self._left()
+        if not left:
             raise ConnectionError("no agent of this process is left that could ask for them")
-        return await offered[-1](ask)
+        return await left[-1](ask)
+
+    def _left(self) -> list[Lender]:
+        return [one for one in self._offered if not (isinstance(one, AgentLender) and one.is_gone)]
 
 
 SHARED_LENDER: Final = SharedLender()
