@@ -139,11 +139,12 @@ class TestLabels:
             import sys
             from dspex_ray.store import MoveLabel, open_store
             url, me = sys.argv[1:]
+            own = {"a": 1, "b": 2}[me]  # the first move of each changes something, whoever is first
             store = open_store(url)
             print("ready", flush=True)
             sys.stdin.readline()
             for n in range(10):
-                ask = MoveLabel(program="shop:Route", label="x", kind="label", to=n % 2 + 1, by=me, at=1.0)
+                ask = MoveLabel(program="shop:Route", label="x", kind="label", to=own, by=me, at=1.0)
                 store.move_label(ask)
             """
         )
