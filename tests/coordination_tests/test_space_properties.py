@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from random_spaces import brute_force, spaces
 
 from dspex_coordination.candidate import Candidate
+from dspex_coordination.conditions import V
 from dspex_coordination.space import Space
+from dspex_coordination.variables import Choice, Int
 
 seeds = st.integers(0, 2**32)
 small = spaces(finite=True, most=5)
@@ -28,6 +30,12 @@ def test_every_and_count_agree_with_brute_force(space: Space) -> None:
     assert space.count(len(expected) - 1) is None
     assert space.cardinality is not None
     assert space.cardinality >= len(expected)
+
+
+def test_a_variable_that_is_never_active_does_not_make_a_count_too_large() -> None:
+    never = V("a").is_in(["x"]) & V("a").is_in(["y"])
+    space = Space({"a": Choice(["x", "y", "z"], default="y"), "b": Int(0, 3, default=1, when=never)})
+    assert (space.count(3), space.count(2)) == (3, None)
 
 
 @given(small, seeds)

@@ -61,7 +61,11 @@ def _size(network: Network, component: Component, limit: int) -> int | None:
         return None
     if len(component.names) == 1 and not component.rules:
         return known[0]
-    if max(known) > MAX_GRID or (not component.rules and max(known) > limit):
+    # each value of a variable that is always active is in some candidate; one with a condition may never be active
+    always = [
+        network.variables[name].cardinality or 0 for name in component.names if network.variables[name].when is None
+    ]
+    if max(known) > MAX_GRID or (not component.rules and max(always, default=0) > limit):
         return None
     listing = Listing(network, component, MAX_GRID)
     found = sum(1 for _ in islice(listing.rows(), limit + 1))
