@@ -10,9 +10,9 @@ from typing import Any
 
 from dspex_coordination.analysis import FinishedTrial, SearchRun
 from dspex_coordination.errors import UnknownSweepError
-from dspex_coordination.objectives import SCORE, Bound, Leaders, Objective
+from dspex_coordination.objectives import Leaders
 from dspex_coordination.sweep import SweepRecord, SweepStore
-from dspex_coordination.sweep.record import TrialRecord
+from dspex_coordination.sweep.search_run import search_run
 from dspex_coordination.sweep.work import RowResult
 from dspex_ray.errors import UsageError
 from dspex_ray.example import Example
@@ -67,7 +67,7 @@ def learnt(store: Store, run_id: str, *, train: Sequence[Example] = (), validati
     except UnknownSweepError as error:
         raise UsageError(str(error)) from error
     trials = kept.trials(run_id)
-    run, calls = _search_run(record, trials), kept.attempt_sums(run_id).calls
+    run, calls = search_run(record, trials), kept.attempt_sums(run_id).calls
     best = run.best if run.best is not None and "score" in run.best.measures else None
     baseline = next((one for one in sorted(run.scored, key=lambda one: one.number) if one.number == 0), None)
     on_train = None if best is None else _train_score(kept, run, best)
@@ -91,21 +91,6 @@ def learnt(store: Store, run_id: str, *, train: Sequence[Example] = (), validati
         warnings=_warnings(run, best, baseline, on_train, copied),
         examples=validation,
     )
-
-
-def _search_run(record: SweepRecord, trials: Sequence[TrialRecord]) -> SearchRun:
-    config = record.config
-    objectives = tuple(Objective(**one) for one in config.get("objectives", ()))
-    bounds = tuple(Bound(**one) for one in config.get("bounds", ()))
-    ended = sorted((one for one in trials if one.told_at is not None), key=lambda one: (one.told_at, one.number))
-    finished = tuple(_finished(one, config) for one in ended)
-    return SearchRun(record.run_id, config["space"], finished, objectives or (SCORE,), bounds)
-
-
-def _finished(one: TrialRecord, config: Mapping[str, Any]) -> FinishedTrial:
-    whole = range(0 if one.split == "errand" else config[f"{one.split}_rows"])
-    rows: Sequence[int] = whole if one.rows is None else one.rows
-    return FinishedTrial(one.number, one.candidate, rows, one.measures, one.cost_usd, one.failed, one.split)
 
 
 def _course(run: SearchRun, calls: Mapping[int, int]) -> list[tuple[Point, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,12 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from advised_search import Advised
 from sweep_runs import FINGERPRINT, ROWS, VARIABLES, fill, sweep_of
 
 from dspex_agents.clock import ManualClock
 from dspex_agents.database import Database
 from dspex_agents.roles.plan import Failure, Outcome, Work
-from dspex_coordination import Choice, Int, SweepStore
+from dspex_coordination import (
+    Choice,
+    Float,
+    Int,
+    RowResult,
+    RowsEvaluated,
+    SearchContext,
+    Space,
+    Sweep,
+    SweepStore,
+)
 
 Run = Callable[..., Any]
 STORE = ("--store", "runs.db")
@@ -37,6 +49,43 @@ def test_list_shows_each_run_with_status_trials_best_and_cost_the_newest_first(d
     said = dspex("sweeps", "list", *STORE)
     assert (said.code, said.err) == (0, "")
     assert said.out.index("newer") < said.out.index("older")
+
+
+def errand_answered(work: Work) -> Outcome:
+    asked = work.payload
+    if asked.split == "errand":
+        rows = (RowResult(0, None, {"heat": 0.3}, 0.01),)
+    else:
+        heat = asked.candidate_values["heat"]
+        rows = tuple(RowResult(row, heat, {"row": row}, 0.1, trace=[] if asked.traced else None) for row in asked.rows)
+    return Outcome(work.id, RowsEvaluated(rows), worker="w1")
+
+
+def test_a_run_that_sent_errands_is_shown_with_its_trials_alone_counted(dspex: Run, folder: Path) -> None:
+    database = Database(str(folder / "runs.db"))
+    space = Space({"heat": Float(0.0, 1.0, default=0.5)})
+    sweep = Sweep(
+        run_id="advised",
+        store=SweepStore(database),
+        optimizer=Advised(),
+        context=SearchContext(space, 0, 5, ("a", "b"), None, 2, ROWS),
+        fingerprint=json.dumps(FINGERPRINT),
+    )
+    sweep.open()
+    while not sweep.finished():
+        sweep.push([errand_answered(work) for work in sweep.pull(1, 1000.0)], 1000.0)
+    database.close()
+    (listed,) = dspex("sweeps", "list", *STORE, "--json").json["sweeps"]
+    assert (listed["trials_done"], listed["trials_total"]) == (5, 5)
+    shown = dspex("sweeps", "show", "advised", *STORE, "--json").json
+    assert shown["cost_usd"] == pytest.approx(0.02 + 0.1 * 2 + 4 * ROWS * 0.1)
+    assert {trial["split"] for trial in shown["top"]} == {"validation"}
+    errand = dspex("sweeps", "show", "advised", *STORE, "--trial", "2", "--rows", "--json")
+    assert errand.code == 0
+    assert "'heat': 0.3" in str(errand.json)
+    fill(folder / "runs.db", "other")
+    for words in (("show", "advised"), ("compare", "advised", "other"), ("report", "advised", "--out", "r.html")):
+        assert dspex("sweeps", *words, *STORE).code == 0, words
 
 
 def test_a_run_whose_driver_is_gone_is_stale_and_one_that_is_driven_is_running(dspex: Run, folder: Path) -> None:

@@ -10,7 +10,7 @@ from dspex_coordination.objectives import best_of, measured
 from dspex_coordination.optimizers.base import SearchContext, Told
 from dspex_coordination.space import Space
 from dspex_coordination.sweep.reading import SweepReader
-from dspex_coordination.sweep.record import TrialRecord
+from dspex_coordination.sweep.record import SweepRecord, TrialRecord
 
 
 def forked(context: SearchContext, store: SweepReader, run_id: str) -> SearchContext:
@@ -19,8 +19,7 @@ def forked(context: SearchContext, store: SweepReader, run_id: str) -> SearchCon
     Trials count whose values fit the present space. The earlier run stays as it is. Raises UnknownSweepError.
     """
     record = store.load(run_id)
-    rows_of = {split: int(record.config[f"{split}_rows"]) for split in ("train", "validation")}
-    found = tuple(told for told in _told(store, run_id, rows_of) if _fits(context.space, told))
+    found = tuple(told for told in _told(store, record) if _fits(context.space, told))
     best = best_of([told for told in found if told.split == "validation" and measured(told, context)], context)
     early = {candidate.key: candidate for candidate in context.early}
     if best is not None:
@@ -28,17 +27,17 @@ def forked(context: SearchContext, store: SweepReader, run_id: str) -> SearchCon
     return replace(context, earlier=(*context.earlier, *found), early=tuple(early.values()))
 
 
-def _told(store: SweepReader, run_id: str, rows_of: dict[str, int]) -> Iterator[Told]:
+def _told(store: SweepReader, record: SweepRecord) -> Iterator[Told]:
     """Yield the scored trials in order; rows taken over from an earlier trial are looked up there."""
     recorded: dict[int, dict[int, float | None]] = {}
-    for row in store.stream_rows(run_id):
+    for row in store.stream_rows(record.run_id):
         recorded.setdefault(row.trial, {})[row.result.row] = row.result.score
     known: dict[tuple[str, str], dict[int, float | None]] = {}
-    for trial in store.trials(run_id):
+    for trial in store.trials(record.run_id):
         scores = known.setdefault((trial.candidate.key, trial.split), {})
         scores |= recorded.get(trial.number, {})
         if trial.told_at is not None and trial.failed is None and trial.split != "errand":
-            yield _as_told(trial, trial.rows or tuple(range(rows_of[trial.split])), scores)
+            yield _as_told(trial, tuple(record.rows_of(trial)), scores)
 
 
 def _as_told(trial: TrialRecord, rows: tuple[int, ...], scores: dict[int, float | None]) -> Told:

@@ -27,6 +27,7 @@ def asked(number: int, ask: Ask, pending: int) -> Event:
 def told(result: Told) -> Event:
     """Return the entry for a tell; its rows are in the rows table."""
     data = {"cost_usd": result.cost_usd, "failed": result.failed, "measures": dict(result.measures)}
+    data |= {"errand": True} if result.split == "errand" else {}  # for those who count trials
     return Event("tell", result.number, data)
 
 

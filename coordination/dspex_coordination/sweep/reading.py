@@ -16,6 +16,7 @@ from dspex_coordination.sweep.tables import attempts, events, requests, rows, sw
 from dspex_coordination.sweep.work import RowResult
 
 _AT_ONCE = 2000  # rows fetched together
+_ERRAND = '%"errand":true%'  # in the entry of a tell, see `journal.told`; quotes within its texts are escaped
 
 
 class SweepReader:
@@ -58,7 +59,8 @@ class SweepReader:
         return tuple(self._records(conditions, limit))
 
     def _records(self, conditions: Sequence[sa.ColumnElement[bool]], limit: int | None) -> Iterator[SweepRecord]:
-        told = sa.select(sa.func.count()).where(events.c.run_id == sweeps.c.run_id, events.c.kind == "tell")
+        is_trial = sa.and_(events.c.kind == "tell", events.c.data.not_like(_ERRAND))
+        told = sa.select(sa.func.count()).where(events.c.run_id == sweeps.c.run_id, is_trial)
         mine = rows.c.run_id == sweeps.c.run_id
         query = (
             sa.select(

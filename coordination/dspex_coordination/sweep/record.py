@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ STALE_S = 60.0  # a running sweep whose driver has not written for so long has n
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """One sweep as stored. Times are seconds since the epoch; `trials` are finished ones, `rows` all recorded.
+    """One sweep as stored. Times are seconds since the epoch.
 
-    `cost_usd` is that of the recorded rows, `active_s` how long drivers have worked on it, in seconds. `note` says why
-    it is in its status: what stopped it, or why it failed.
+    `trials` are the finished ones, errands not counted, and `rows` all that are recorded, which cost `cost_usd`.
+    `active_s` is how long drivers have worked on it, in seconds. `note` says why it is in its status: what stopped it,
+    or why it failed.
     """
 
     run_id: str
@@ -37,6 +38,12 @@ class SweepRecord:
     heartbeat_at: float | None = None
     active_s: float = 0.0
     note: str | None = None
+
+    def rows_of(self, trial: TrialRecord) -> Sequence[int]:
+        """Return the numbers of the rows of one of its trials; an errand has one, its answer."""
+        if trial.rows is not None:
+            return trial.rows
+        return range(1 if trial.split == "errand" else int(self.config[f"{trial.split}_rows"]))
 
     def is_stale(self, now: float) -> bool:
         """Say whether it is called running, or paused, but its driver is gone: it can be resumed."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dspex_agents.errors import StoreError
-from dspex_coordination.analysis import FinishedTrial, SearchRun
+from dspex_coordination.analysis import SearchRun
 from dspex_coordination.errors import UnknownSweepError
-from dspex_coordination.objectives import SCORE, Bound, Objective
 from dspex_coordination.sweep import SweepRecord, SweepStore
 from dspex_coordination.sweep.record import RecordedRow, TrialRecord
+from dspex_coordination.sweep.search_run import search_run
 from dspex_ray.errors import ConfigurationError, UnknownNameError, UsageError
 from dspex_ray.store import open_store
 
@@ -56,22 +55,6 @@ def look_at(store: SweepStore, record: SweepRecord) -> Look:
     return Look(record, trials, search_run(record, trials))
 
 
-def search_run(record: SweepRecord, trials: Sequence[TrialRecord]) -> SearchRun:
-    """Return the finished trials in the order of their ends, with what they are compared by."""
-    config = record.config
-    objectives = tuple(Objective(**one) for one in config.get("objectives", ()))
-    bounds = tuple(Bound(**one) for one in config.get("bounds", ()))
-    ended = sorted((t for t in trials if t.told_at is not None), key=lambda t: (t.told_at, t.number))
-    return SearchRun(
-        record.run_id, config["space"], tuple(_finished(t, config) for t in ended), objectives or (SCORE,), bounds
-    )
-
-
-def _finished(trial: TrialRecord, config: Any) -> FinishedTrial:
-    rows = range(config[f"{trial.split}_rows"]) if trial.rows is None else trial.rows
-    return FinishedTrial(trial.number, trial.candidate, rows, trial.measures, trial.cost_usd, trial.failed, trial.split)
-
-
 def shown_status(record: SweepRecord, now: float) -> str:
     """Return the status; `stale` for a run that is called running or paused but has no driver any more."""
     return STALE if record.is_stale(now) else record.status
@@ -80,7 +63,7 @@ def shown_status(record: SweepRecord, now: float) -> str:
 def rows_of(store: SweepStore, seen: Look, number: int) -> list[RecordedRow]:
     """Return the rows of a trial by row, those too that were taken over from earlier trials of the same candidate."""
     wanted = next(trial for trial in seen.trials if trial.number == number)
-    rows = range(seen.record.config[f"{wanted.split}_rows"]) if wanted.rows is None else wanted.rows
+    rows = seen.record.rows_of(wanted)
     found: dict[int, RecordedRow] = {}
     for trial in seen.trials:
         if trial.number <= number and trial.candidate == wanted.candidate and trial.split == wanted.split:
