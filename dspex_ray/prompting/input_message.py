@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
-from weakref import WeakKeyDictionary
-
-from pydantic import BaseModel
+from typing import Any
 
 from dspex_ray.example import as_text
 from dspex_ray.lm.base import ChatMessage
 from dspex_ray.schema import Picture, Schema, secret_fields
+from dspex_ray.schema.holding import FieldsHolding
 
 
 def input_message(values: Schema) -> ChatMessage:
@@ -38,24 +36,5 @@ def _marked(plain: Any, told: Any, images: list[str]) -> Any:
     return told
 
 
-def picture_fields(schema: type[BaseModel]) -> frozenset[str]:
-    """Return the names of the fields that are or hold a picture, however deep."""
-    if (found := _FIELDS.get(schema)) is None:
-        found = frozenset(name for name, info in schema.model_fields.items() if _holds(info.annotation, set()))
-        if schema.__pydantic_complete__:
-            _FIELDS[schema] = found
-    return found
-
-
-_FIELDS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
-
-
-def _holds(annotation: Any, seen: set[Any]) -> bool:
-    if annotation is Picture:
-        return True
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation in seen:
-            return False
-        seen.add(annotation)
-        return any(_holds(info.annotation, seen) for info in annotation.model_fields.values())
-    return any(_holds(part, seen) for part in get_args(annotation))
+picture_fields = FieldsHolding(Picture)
+"""Returns the names of a schema's fields that are or hold a picture, however deep."""

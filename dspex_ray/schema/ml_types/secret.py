@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, get_args
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -22,6 +21,7 @@ from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 from dspex_agents.settings import Settings
 from dspex_ray.errors import ConfigurationError, ProgramError
 from dspex_ray.problems import shown
+from dspex_ray.schema.holding import FieldsHolding
 from dspex_ray.schema.ml_types.base import worded
 
 MASK = "**********"
@@ -121,27 +121,8 @@ def _written(secret: Secret, info: core_schema.SerializationInfo | None = None) 
     return MASK
 
 
-def secret_fields(schema: type[BaseModel]) -> frozenset[str]:
-    """Return the names of the fields that are or hold a secret, however deep."""
-    if (found := _FIELDS.get(schema)) is None:
-        found = frozenset(name for name, info in schema.model_fields.items() if _holds(info.annotation, set()))
-        if schema.__pydantic_complete__:
-            _FIELDS[schema] = found
-    return found
-
-
-_FIELDS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
-
-
-def _holds(annotation: Any, seen: set[Any]) -> bool:
-    if annotation is Secret:
-        return True
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation in seen:
-            return False
-        seen.add(annotation)
-        return any(_holds(info.annotation, seen) for info in annotation.model_fields.values())
-    return any(_holds(part, seen) for part in get_args(annotation))
+secret_fields = FieldsHolding(Secret)
+"""Returns the names of a schema's fields that are or hold a secret, however deep."""
 
 
 def plain_secrets(value: Any, path: str = "") -> tuple[str, ...]:
