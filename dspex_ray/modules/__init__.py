@@ -37,12 +37,6 @@ if TYPE_CHECKING:
     from dspex_ray.modules.react import (
         ReAct,
     )
-    from dspex_ray.modules.react_trajectory import (
-        Attempt,
-        Trajectory,
-        Turn,
-        trajectories,
-    )
     from dspex_ray.modules.refine import (
         Refine,
     )
@@ -64,9 +58,15 @@ if TYPE_CHECKING:
     from dspex_ray.modules.strategy import (
         Strategy,
     )
+    from dspex_ray.modules.trajectory import (
+        Attempt,
+        Trajectory,
+        Turn,
+        trajectories,
+    )
 
 _HOMES = {
-    "Attempt": "dspex_ray.modules.react_trajectory",
+    "Attempt": "dspex_ray.modules.trajectory",
     "BestOfN": "dspex_ray.modules.best_of_n",
     "ChainOfThought": "dspex_ray.modules.chain_of_thought",
     "Critic": "dspex_ray.modules.critic",
@@ -83,12 +83,12 @@ _HOMES = {
     "SelfConsistency": "dspex_ray.modules.self_consistency",
     "Signature": "dspex_ray.modules.signature",
     "Strategy": "dspex_ray.modules.strategy",
-    "Trajectory": "dspex_ray.modules.react_trajectory",
-    "Turn": "dspex_ray.modules.react_trajectory",
+    "Trajectory": "dspex_ray.modules.trajectory",
+    "Turn": "dspex_ray.modules.trajectory",
     "Vote": "dspex_ray.modules.samples",
     "parallel_map": "dspex_ray.modules.many_inputs",
     "sampling": "dspex_ray.modules.samples",
-    "trajectories": "dspex_ray.modules.react_trajectory",
+    "trajectories": "dspex_ray.modules.trajectory",
 }
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 

@@ -19,10 +19,9 @@ from pydantic import Field
 from dspex_coordination.variables import Variable
 from dspex_ray.code_runner import CodeLimits, CodeRunner, MontyRunner
 from dspex_ray.errors import OutputError, ProgramError
+from dspex_ray.modules.in_parts import InParts, extended, extended_value, instruction_of, part
 from dspex_ray.modules.react import listed
-from dspex_ray.modules.react_parts import checked_bound, extended, extended_value, instruction_of, part, passed_on
-from dspex_ray.modules.react_trajectory import Attempt, Trajectory, tell
-from dspex_ray.modules.strategy import Strategy
+from dspex_ray.modules.trajectory import Attempt, Trajectory, tell
 from dspex_ray.problems import shown
 from dspex_ray.programs.program import Program
 from dspex_ray.schema import Faults, Schema, check, make_schema, secret_fields
@@ -37,7 +36,7 @@ class Tried(Schema):
     attempts: list[Attempt] = Field(default_factory=list, description="The code so far and what came of it.")
 
 
-class ProgramOfThought(Strategy):
+class ProgramOfThought(InParts):
     """Compute the answer with code: `ProgramOfThought("question -> answer: float")`, or a base class with schemas.
 
     The code has the input's fields as its variables, without those that hold a secret, and `tools` as its functions.
@@ -48,26 +47,21 @@ class ProgramOfThought(Strategy):
     """
 
     settings: ClassVar[frozenset[str]] = frozenset({"tools", "max_tries", "runner", "limits"})
-    tools: ClassVar[Sequence[Any]] = ()
     max_tries: Any = 3
     runner: Any = MontyRunner()
     limits: Any = CodeLimits()
     write: Any
     answer: Any
-    _passed_on: ClassVar[Mapping[str, Any]] = {}
+    _bounded_by: ClassVar[str] = "max_tries"
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the parts, unless the class body has its own."""
-        schemas = (getattr(cls, "Input", None), getattr(cls, "Output", None))
-        if all(isinstance(one, type) and issubclass(one, Schema) for one in schemas):
-            checked_bound(cls, "max_tries")
-            cls.tools = _tools(cls)
-            cls.runner, cls.limits = _runner(cls), _limits(cls)
-            cls._passed_on = passed_on(cls, cls._passed_on)
-            made = _parts(cls)
-            for name in made.keys() - vars(cls).keys():
-                setattr(cls, name, made[name])
-        super().__init_subclass__(**kwargs)
+    @classmethod
+    def _prepare(cls) -> None:
+        cls.tools = _tools(cls)
+        cls.runner, cls.limits = _runner(cls), _limits(cls)
+
+    @classmethod
+    def _calls(cls) -> dict[str, Program]:
+        return _parts(cls)
 
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
         """Return the output for a valid input. Raises OutputError if no code came to anything."""

@@ -18,9 +18,8 @@ from pydantic import Field
 
 from dspex_coordination.variables import Variable
 from dspex_ray.errors import LMContextWindowError, ProgramError
-from dspex_ray.modules.react_parts import checked_bound, extended, extended_value, instruction_of, part, passed_on
-from dspex_ray.modules.react_trajectory import Trajectory, Turn, shortened, tell
-from dspex_ray.modules.strategy import Strategy
+from dspex_ray.modules.in_parts import InParts, extended, extended_value, instruction_of, part
+from dspex_ray.modules.trajectory import Trajectory, Turn, shortened, tell
 from dspex_ray.programs.program import Program
 from dspex_ray.prompting.answer_formats.response_schema import compact_json
 from dspex_ray.schema import Schema, make_schema
@@ -36,7 +35,7 @@ class Seen(Schema):
     trajectory: list[Turn] = Field(default_factory=list, description="The steps so far.")
 
 
-class ReAct(Strategy):
+class ReAct(InParts):
     """Answer with the help of tools: `ReAct("question -> answer", tools=[search])`, or a base class with schemas.
 
     `tools` are typed functions (see `dspex.tool`), given or as a class attribute. `max_steps` bounds the calls of tools
@@ -46,23 +45,18 @@ class ReAct(Strategy):
     """
 
     settings: ClassVar[frozenset[str]] = frozenset({"tools", "max_steps"})
-    tools: ClassVar[Sequence[Any]] = ()
     max_steps: Any = 8
     step: Any
     answer: Any
-    _passed_on: ClassVar[Mapping[str, Any]] = {}
+    _bounded_by: ClassVar[str] = "max_steps"
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the parts, unless the class body has its own."""
-        schemas = (getattr(cls, "Input", None), getattr(cls, "Output", None))
-        if all(isinstance(one, type) and issubclass(one, Schema) for one in schemas):
-            checked_bound(cls, "max_steps")
-            cls.tools = _tools(cls)
-            cls._passed_on = passed_on(cls, cls._passed_on)
-            made = _parts(cls)
-            for name in made.keys() - vars(cls).keys():
-                setattr(cls, name, made[name])
-        super().__init_subclass__(**kwargs)
+    @classmethod
+    def _prepare(cls) -> None:
+        cls.tools = _tools(cls)
+
+    @classmethod
+    def _calls(cls) -> dict[str, Program]:
+        return _parts(cls)
 
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name a program's author reads best
         """Return the output for a valid input. Raises what its parts raise, and what a tool lets pass."""

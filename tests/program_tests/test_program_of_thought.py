@@ -17,7 +17,7 @@ from dspex_ray.code_runner import CodeLimits, MontyRunner, Ran
 from dspex_ray.errors import ConfigurationError, OutputError, ProgramError
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.modules.program_of_thought import ProgramOfThought
-from dspex_ray.modules.react_trajectory import Attempt, trajectories
+from dspex_ray.modules.trajectory import Attempt, trajectories
 from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.schema import Schema, Secret
 from dspex_ray.testing.model_server import ModelServer

@@ -18,7 +18,7 @@ from dspex_ray.errors import ConfigurationError, LMContextWindowError, ProgramEr
 from dspex_ray.lm.openai_compatible import OpenAICompatibleLM
 from dspex_ray.modules.predict import Predict
 from dspex_ray.modules.react import ReAct
-from dspex_ray.modules.react_trajectory import Trajectory, Turn, shortened, trajectories
+from dspex_ray.modules.trajectory import Trajectory, Turn, shortened, trajectories
 from dspex_ray.programs.program import Program
 from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.schema import Schema, Secret

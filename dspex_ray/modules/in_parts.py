@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from dspex_coordination.variables import Variable
 from dspex_ray.errors import ProgramError
 from dspex_ray.modules.predict import Predict
-from dspex_ray.modules.strategy import REQUEST_SETTINGS
+from dspex_ray.modules.strategy import REQUEST_SETTINGS, Strategy
 from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
 from dspex_ray.schema.field_options import Tunable
 from dspex_ray.schema.runtime_schema import class_of, with_recipe
+
+
+class InParts(Strategy):
+    """Base of the modules that make their parts of the class that declares them: its schemas, settings and tools."""
+
+    tools: ClassVar[Sequence[Any]] = ()
+    _bounded_by: ClassVar[str]
+    """The name of the setting that bounds its calls."""
+    _passed_on: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the parts, unless the class body has its own."""
+        schemas = (getattr(cls, "Input", None), getattr(cls, "Output", None))
+        if all(isinstance(one, type) and issubclass(one, Schema) for one in schemas):
+            checked_bound(cls, cls._bounded_by)
+            cls._prepare()
+            cls._passed_on = passed_on(cls, cls._passed_on)
+            made = cls._calls()
+            for name in made.keys() - vars(cls).keys():
+                setattr(cls, name, made[name])
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    @abstractmethod
+    def _prepare(cls) -> None:
+        """Check the settings of the class and put them in their final form. Raises ProgramError."""
+
+    @classmethod
+    @abstractmethod
+    def _calls(cls) -> dict[str, Program]:
+        """Return the parts by name."""
 
 
 class Extended(Schema):
