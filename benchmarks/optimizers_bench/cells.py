@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from side import Side
+
 from optimizers_bench.server import Weather, world
-from optimizers_bench.side import Side
 
 DSPY = ("simba", "miprov2", "gepa")
 
@@ -55,7 +56,7 @@ class Cells:
 
 def _run(cell: Cell) -> dict[str, Any]:
     """Run a cell on a server of its own. What a program finds there is no failure; a side that ends is one."""
-    with world(cell.task, cell.seed, cell.weather) as server, Side(cell.side) as side:
+    with world(cell.task, cell.seed, cell.weather) as server, Side(f"optimizers_bench.{cell.side}") as side:
         urls = {"counted": server.url, "aside": server.aside}
         if not cell.budget:
             found = side.call("untuned", task=cell.task, seed=cell.seed, urls=urls)
@@ -74,6 +75,6 @@ def _run(cell: Cell) -> dict[str, Any]:
 
 def registered() -> list[str]:
     """Return the names of our optimizers of programs."""
-    with Side("ours_side") as side:
+    with Side("optimizers_bench.ours_side") as side:
         names: Any = side.call("registered")
     return list(names)

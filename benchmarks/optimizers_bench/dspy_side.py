@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from side import Figures
 
 from optimizers_bench.rules import Case, Task, marked
 from optimizers_bench.server import World
 from optimizers_bench.settings import TEMPERATURE
-from optimizers_bench.side import Figures
 from optimizers_bench.tasks import TASKS, splits_of
 
 _ASKED = {1: 0.8, 2: 0.6}  # of the rows of MIPROv2, by the calls of the program: the rest comes from its cache

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from side import Figures
+
 import dspex_ray as dspex
 from dspex_ray.demos import DemoPool
 from dspex_ray.example import make_example
@@ -17,7 +19,6 @@ from dspex_ray.lm.resolve import resolve_lm
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.store import open_store
 from optimizers_bench.ours_programs import PROGRAMS, Marks, rows_of
-from optimizers_bench.side import Figures
 from optimizers_bench.tasks import TASKS, splits_of
 
 

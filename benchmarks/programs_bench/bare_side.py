@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+from side import Figures
 
 from programs_bench.questions import answer, peak_mb, question, stopwatch
-from programs_bench.side import Figures
 
 _SYSTEM = {"role": "system", "content": 'Answer the question with one word, as {"answer": "<word>"}.'}
 _Ask = Callable[[list[dict[str, str]]], Awaitable[str]]

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import dspy
+from side import Figures
 
 from programs_bench.questions import answer, question, stopwatch
-from programs_bench.side import Figures
 
 
 class Lookup(dspy.Signature):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import Row, alternate, median
+from side import Figures, Side
 
 from programs_bench.quick_server import QuickServer, quick_server
-from programs_bench.side import Figures, Side
 
 LATENCY_S = 0.05
 WARM_UP = 64
@@ -40,7 +40,7 @@ def measure(count: int, rounds: int, settings: Sequence[int]) -> list[Row]:
     """Try every setting once, then run each side's best in turn."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(quick_server(LATENCY_S))
-        sides = {name: stack.enter_context(Side(name)) for name in MODULES}
+        sides = {name: stack.enter_context(Side(f"programs_bench.{name}")) for name in MODULES}
         runners = {
             "ours": Runner(sides["ours_side"], "evaluate", settings),
             DSPY[0]: Runner(sides["dspy_side"], "evaluate", settings),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness import Row, median
+from side import Side
 
 from programs_bench.quick_server import quick_server
-from programs_bench.side import Side
 
 LATENCY_S = 6.0  # longer than the slowest side takes to begin them all
 
@@ -19,7 +19,7 @@ def measure(count: int, rounds: int) -> list[Row]:
 
 
 def _peak(side: str, function: str, count: int) -> float:
-    with quick_server(LATENCY_S) as server, Side(side) as asking:
+    with quick_server(LATENCY_S) as server, Side(f"programs_bench.{side}") as asking:
         found = asking.call(function, url=server.url, count=count, at_once=count)
         most_open = server.figures()["most_open"]
     if most_open != count:

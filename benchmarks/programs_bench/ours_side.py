@@ -6,10 +6,11 @@ import asyncio
 import time
 from typing import Any
 
+from side import Figures
+
 import dspex_ray as dspex
 from dspex_ray.lm.resolve import resolve_lm
 from programs_bench.questions import answer, peak_mb, question, stopwatch
-from programs_bench.side import Figures
 
 
 class Lookup(dspex.Program):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs_bench.side import Figures
+from side import Figures
 
 
 def question(number: int) -> str:

@@ -6,8 +6,9 @@ import asyncio
 import json
 from urllib.parse import urlsplit
 
+from side import Figures
+
 from programs_bench.questions import question, stopwatch
-from programs_bench.side import Figures
 
 
 class _Asking(asyncio.Protocol):

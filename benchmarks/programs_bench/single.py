@@ -5,14 +5,18 @@ from __future__ import annotations
 import tempfile
 
 from harness import Row, median
+from side import Side
 
 from programs_bench.quick_server import quick_server
-from programs_bench.side import Side
 
 
 def measure(count: int, rounds: int) -> list[Row]:
     """Measure in one process, round by round; medians."""
-    with quick_server(0.0) as server, Side("ours_side") as ours, Side("dspy_side") as peer:
+    with (
+        quick_server(0.0) as server,
+        Side("programs_bench.ours_side") as ours,
+        Side("programs_bench.dspy_side") as peer,
+    ):
         memory = [ours.call("cached", url=server.url, count=count)["us"] for _ in range(rounds)]
         disk = []
         for _ in range(rounds):

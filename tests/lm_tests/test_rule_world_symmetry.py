@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from optimizers_bench.cells import Cell, Cells
 from optimizers_bench.server import Weather, service_of, world
-from optimizers_bench.side import Side
 from optimizers_bench.tasks import TASKS
+from side import Side
 
 needs_dspy = pytest.mark.skipif(
     importlib.util.find_spec("dspy") is None, reason="DSPy is a peer of the benchmarks: make bench installs it"
@@ -28,7 +28,7 @@ needs_dspy = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def sides() -> Iterator[tuple[Side, Side]]:
     with ExitStack() as stack:
-        yield stack.enter_context(Side("ours_side")), stack.enter_context(Side("dspy_side"))
+        yield stack.enter_context(Side("optimizers_bench.ours_side")), stack.enter_context(Side("optimizers_bench.dspy_side"))
 
 
 @needs_dspy

@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-Figures = dict[str, float]
+Figures = dict[str, Any]
 _END_WITHIN_S = 10.0
 
 
 class Side:
-    """The functions of one module of this package, called in another process that has nothing else in it."""
+    """The functions of one module, named from this folder on, called in a process that has nothing else in it."""
 
     def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "programs_bench.side", module],
-            cwd=Path(__file__).parent.parent,
+            [sys.executable, "-W", "ignore", "-m", "side", module],
+            cwd=Path(__file__).parent,
             env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # nothing is fetched, by DSPy neither
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -64,4 +64,4 @@ def _serve(module: Any) -> None:
 
 
 if __name__ == "__main__":
-    _serve(importlib.import_module(f"programs_bench.{sys.argv[1]}"))
+    _serve(importlib.import_module(sys.argv[1]))
