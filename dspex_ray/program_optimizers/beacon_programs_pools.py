@@ -50,10 +50,6 @@ class Pools:
         """Return the values to choose from; of a variable that has no pool here, none."""
         return self._values.get(name, ())
 
-    def is_open_text(self, name: str) -> bool:
-        """Return whether this variable is a text to which others can be added."""
-        return name in self._values and isinstance(self._space.variables[name], Text)
-
     def add(self, name: str, values: Iterable[Any]) -> int:
         """Add values and return how many are new; those that do not fit, are known or have no room are left out."""
         held = self._values.get(name)

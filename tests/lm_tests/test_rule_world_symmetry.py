@@ -28,7 +28,8 @@ needs_dspy = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def sides() -> Iterator[tuple[Side, Side]]:
     with ExitStack() as stack:
-        yield stack.enter_context(Side("optimizers_bench.ours_side")), stack.enter_context(Side("optimizers_bench.dspy_side"))
+        ours, peer = (stack.enter_context(Side(f"optimizers_bench.{name}_side")) for name in ("ours", "dspy"))
+        yield ours, peer
 
 
 @needs_dspy

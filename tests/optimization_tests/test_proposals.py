@@ -15,7 +15,6 @@ from dspex_coordination import Candidate, Told
 from dspex_ray.errands import run_errand
 from dspex_ray.example import Example, make_example
 from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
-from dspex_ray.program_optimizers.choice import choose_program_optimizer
 from dspex_ray.program_optimizers.proposals import MOST_CHARS, TIPS, accepted_instruction, proposal_errands
 from dspex_ray.program_optimizers.proposals_evidence import attempts_by_place
 from dspex_ray.program_optimizers.proposals_guard import bounded, copied_from
@@ -177,14 +176,3 @@ def test_a_model_answers_the_errand_with_an_instruction() -> None:
     assert one["input"]["tip"] in prompt
     assert "right would have been: card_arrival" in prompt
     assert seen[0].temperature == 1.0
-
-
-def test_auto_writes_instructions_only_for_models_that_read_them() -> None:
-    assert choose_program_optimizer(SKETCH, 100, 40, "embedded/nearest") is None
-    assert choose_program_optimizer(ProgramSketch("None", "", (), ()), 100, 40, "openai/gpt") is None
-    joint = choose_program_optimizer(SKETCH, 100, 40, "openai/gpt")
-    few = choose_program_optimizer(SKETCH, 100, 5, "openai/gpt")
-    assert joint is not None
-    assert few is not None
-    assert (joint.name, few.name) == ("beacon_programs", "bootstrap_few_shot")
-    assert "5 trials" in few.reason
