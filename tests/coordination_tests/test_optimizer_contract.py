@@ -99,6 +99,7 @@ class TestRacingOfBootstrap(OptimizerContract):
 
 
 def test_every_registered_optimizer_passes_the_contract() -> None:
-    tested = {suite.name.partition(":")[0] for suite in OptimizerContract.__subclasses__()}
+    here = [suite for suite in OptimizerContract.__subclasses__() if suite.__module__ == __name__]
+    tested = {suite.name.partition(":")[0] for suite in here}
     elsewhere = {"auto", "beacon", "nsga2"}
     assert tested >= set(OPTIMIZERS) - elsewhere

@@ -63,11 +63,6 @@ class TestBeaconPrograms(OptimizerContract):
     def any_space(self) -> Space:
         return TOLD
 
-    def check_asks(self, course: Course) -> None:
-        """As for any optimizer; errands are no trials."""
-        counted = [ask for ask in course.asks if ask.split != "errand"]
-        super().check_asks(replace(course, asks=counted))
-
     @pytest.mark.parametrize("workers", [1, 5])
     def test_a_finite_space_is_exhausted_exactly(self, workers: int) -> None:
         """What a model writes comes on top of the 19 candidates that the space lists, until it brings nothing new."""
