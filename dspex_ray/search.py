@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from dspex_coordination.errors import CoordinationError
 from dspex_coordination.optimizers import make_optimizer
 from dspex_coordination.optimizers.base import Optimizer, SearchContext
 from dspex_coordination.sweep import EvaluateRows, RowsEvaluated, StopRule, Sweep, SweepSettings, SweepStore
+from dspex_ray.errors import UsageError
 from dspex_ray.program_optimizers.registry import make_program_optimizer
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 from dspex_ray.store import Store, insert_calls
@@ -55,6 +57,14 @@ def build_sweep(search: Search) -> Sweep:
         on_rows=_keep_calls,
         remake=partial(_optimizer, search),
     )
+
+
+def require_tunable(search: Search) -> None:
+    """Raise UsageError, which says what it can tune, if the optimizer cannot search this space."""
+    try:
+        _optimizer(search, search.context.max_trials).start(search.context)
+    except CoordinationError as error:
+        raise UsageError(str(error)) from error
 
 
 def _optimizer(search: Search, trials: int) -> Optimizer:

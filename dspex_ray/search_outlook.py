@@ -7,12 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dspex_coordination.errors import CoordinationError
-from dspex_coordination.optimizers import choose, make_optimizer
+from dspex_coordination.optimizers import choose
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import Estimate, Range
 from dspex_ray.intervals import wilson
-from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS, make_program_optimizer
+from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.search import Search
 
 MINIBATCH: Final = 16
@@ -73,9 +72,8 @@ def outlook(search: Search, estimate: Estimate, limits: Limits) -> Outlook:
     """Return what to expect of a search, given an estimate of the same program on such rows.
 
     The least is a round: the untuned program and one candidate on all validation rows. Raises UsageError if the limits
-    cannot pay for that, or if the optimizer cannot tune this space.
+    cannot pay for that.
     """
-    require_tunable(search)
     context = search.context
     possible = context.space.bind(context.train_ids, context.train_labels).count(context.max_trials)
     trials = min(context.max_trials, possible or context.max_trials)
@@ -95,19 +93,6 @@ def outlook(search: Search, estimate: Estimate, limits: Limits) -> Outlook:
         ends=_ends(trials, limits),
         notes=_notes(search),
     )
-
-
-def require_tunable(search: Search) -> None:
-    """Raise UsageError, which says what it can tune, if the optimizer cannot search this space."""
-    seed, trials = search.context.seed, search.context.max_trials
-    try:
-        if search.sketch is not None:
-            made = make_program_optimizer(search.optimizer, search.sketch, seed=seed, max_trials=trials)
-        else:
-            made = make_optimizer(search.optimizer, seed=seed, max_trials=trials)
-        made.start(search.context)
-    except CoordinationError as error:
-        raise UsageError(str(error)) from error
 
 
 def _each(total: Range | None, estimate: Estimate) -> Range | None:

@@ -33,7 +33,7 @@ from dspex_ray.metrics import Metric, default_metric, resolve_metric
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
 from dspex_ray.programs.program import Program
-from dspex_ray.search import Search
+from dspex_ray.search import Search, require_tunable
 from dspex_ray.store import Store
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,9 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         reproducible=request.reproducible,
         sketch=ProgramSketch.of(program, train.examples) if name in PROGRAM_OPTIMIZERS else None,
     )
-    if not is_new:
+    if is_new:
+        require_tunable(search)
+    else:
         _require_same_search(search)
     source = {"source": dataset.source, "rows": len(dataset), "fingerprint": dataset.fingerprint}
     facts = {
@@ -145,8 +147,20 @@ def _early(request: SearchRequest, space: Space) -> tuple[Candidate, ...]:
     program = request.program
     texts = {name: space.default().values[name] for name in space.names if name not in program.values}
     known = space.default()
-    given = [program.values, *(program.with_values(values).values for values in request.early)]
+    given = [_carried(program, space), *(program.with_values(values).values for values in request.early)]
     return tuple(one for values in given if (one := Candidate({**texts, **values})) != known)
+
+
+def _carried(program: Program, space: Space) -> dict[str, Any]:
+    """Return the program's values; demonstrations that the data of this search does not hold stand in them whole."""
+    values = dict(program.values)
+    for name, pool in program.demo_pools.items():
+        known, ids = frozenset(space.demos[name].pool or ()), values[name].get("ids", ())
+        if any(one not in known for one in ids):
+            shown = [pool[one] for one in ids]
+            demos = [{"input": one.input, "output": one.output, "of": one.content_id} for one in shown]
+            values[name] = {"select": "given", "demos": demos}
+    return values
 
 
 def checked_space(request: SearchRequest) -> Space:

@@ -13,11 +13,10 @@ from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSp
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
-from dspex_ray.cli.programs import mapping_of
+from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
-from dspex_ray.programs.program_ref import load_instance
 from dspex_ray.store import open_store
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def optimize(
     from dspex_ray.search_outlook import Limits  # noqa: PLC0415 - see above
 
     kept = open_store(store)
-    loaded = load_instance(program)
-    asked = loaded.with_lm(lm) if lm else loaded
+    asked, _ = instance(program, None, lm, kept)
     if estimate:
         show_estimate(estimate_run(asked, data, mapping=mapping_of(map_), trials=trials, seed=seed), json=json)
         return
@@ -97,7 +95,7 @@ def optimize(
         "runtime": runtime,
         "address": address,
     }
-    rows = load_data(data, type(loaded), mapping=mapping_of(map_))
+    rows = load_data(data, type(asked), mapping=mapping_of(map_))
     ahead = None
     if resume is None:
         seconds = None if minutes is None else minutes * 60
@@ -110,7 +108,7 @@ def optimize(
     if json:
         print_json({**result.to_json(), "outlook": None if ahead is None else ahead.to_json()})
         return
-    _show(result, program)
+    _show(result, result.version.program)
 
 
 def _stop_rule(minutes: float | None, calls: int | None, patience: int | None) -> StopRule | None:

@@ -84,6 +84,15 @@ class TestVersions:
         for words in (("shop:Route@staging",), ("shop:Route", "--version", "staging")):
             said = dspex("run", words[0], "message=withdraw", *words[1:], "--json")
             assert said.json["version"] == "1"
+        found = dspex(
+            "optimize", "shop:Route@1", "--data", "rows.csv", "--trials", "2", "--runtime", "in-process", "--json"
+        )
+        assert found.code == 0, found.err
+        (best,) = found.json["pareto"]
+        assert best["trial"] in (0, 1)
+        trial = dspex("sweeps", "show", found.json["run_id"], "--trial", "1", "--json").json
+        shown = trial["candidate"]["demos"]
+        assert (shown["select"], len(shown["demos"])) == ("given", 3)  # the version's own are in no row of the data
         both = dspex("run", "shop:Route@1", "message=x", "--version", "2")
         assert (both.code, "both name a version" in both.err) == (2, True)
         wrong = dspex("run", "shop:Route@stagin", "message=x")

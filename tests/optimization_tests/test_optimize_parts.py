@@ -95,3 +95,12 @@ def test_nothing_tunable_in_any_part_is_an_error(store: Store) -> None:
 
     with pytest.raises(dspex.NothingToTuneError, match="declares no variable"):
         search(Fixed().with_lm(WarmLM()), store)
+
+
+def test_an_optimizer_that_cannot_tune_the_program_is_refused_before_the_model_is_asked(store: Store) -> None:
+    class Unasked(WarmLM):
+        async def complete(self, request: LMRequest) -> LMReply:
+            raise AssertionError(f"asked: {request}")
+
+    with pytest.raises(dspex.UsageError, match="needs a predictor with a Demos variable"):
+        search(Answered().with_lm(Unasked()), store, optimizer="bootstrap_few_shot")
