@@ -14,6 +14,7 @@ DspexError                      one root; `except DspexError` catches all of our
 │   ├── LMRateLimitError        429 to the last attempt (carries retry_after_s)        retryable
 │   ├── LMTimeoutError          no answer within the request's timeout                 retryable
 │   ├── LMConnectionError       no connection, or cut in the middle                    retryable
+│   │   └── LedgerGoneError     not sent: whoever keeps the budgets does not answer    retryable
 │   ├── LMServerError           5xx to the last attempt                                retryable
 │   ├── LMContextWindowError    the prompt does not fit the model; by how much, where that is known
 │   ├── LMContentFilterError    the provider's content filter refused the prompt or the reply
@@ -145,6 +146,10 @@ class LMConnectionError(LMError):
     """No connection to the endpoint, or one cut in the middle."""
 
     retryable = True
+
+
+class LedgerGoneError(LMConnectionError):
+    """A call that was not sent, since whoever keeps the budgets does not answer: it might not be paid for."""
 
 
 class LMServerError(LMError):

@@ -17,7 +17,7 @@ from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import EVERYTHING, Budget
 from dspex_ray.budgets.ceiling import Ceiling, ceiling_of
 from dspex_ray.budgets.purse import Purse
-from dspex_ray.errors import BudgetExceededError, LMConnectionError
+from dspex_ray.errors import BudgetExceededError, LedgerGoneError
 from dspex_ray.lm.base import LM, LMRequest
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class BudgetGate:
     async def admit(self, intent: CallRecord, lm: LM, request: LMRequest) -> Reservation | None:
         """Set aside the most the call may take in every budget it falls under; None when there is none.
 
-        Raises BudgetExceededError when it does not fit or could cost anything, and LMConnectionError when the lender
+        Raises BudgetExceededError when it does not fit or could cost anything, and LedgerGoneError when the lender
         does not answer.
         """
         if self._clock.monotonic() - self._known_at > RECHECK_S:
@@ -154,7 +154,7 @@ class BudgetGate:
                 found = await self._lender.budgets()
             except Exception as error:
                 if self._known_at == -math.inf:
-                    raise LMConnectionError(_no_answer(error), attempts=0) from error
+                    raise LedgerGoneError(_no_answer(error), attempts=0) from error
                 _log.warning("budgets could not be looked up, to be tried again: %s", error)
             else:
                 self._known = {(one.budget.scope, one.budget.name): one for one in found}
@@ -174,7 +174,7 @@ class BudgetGate:
                 if found is not None and (found.verdict == "refused" or is_late):
                     raise _refusal(budget, purse.window, most, found, is_late=is_late)
                 if is_late:
-                    raise LMConnectionError(_no_answer(None), attempts=0)
+                    raise LedgerGoneError(_no_answer(None), attempts=0)
                 await self._sleep(pause_s)
                 pause_s = min(_LONGEST_S, pause_s * 2)
 
@@ -184,7 +184,7 @@ class BudgetGate:
             return None  # another thread asks at this moment
         found = await self._asked(purse, ask)
         if isinstance(found, Exception):
-            raise LMConnectionError(_no_answer(found), attempts=0) from found
+            raise LedgerGoneError(_no_answer(found), attempts=0) from found
         return found
 
     async def _asked(self, purse: Purse, ask: TakeSlice) -> Slice | Exception:

@@ -14,6 +14,7 @@ from dspex_ray.errors import (
     ConfigurationError,
     DspexError,
     InputError,
+    LedgerGoneError,
     LMAuthError,
     LMBadReplyError,
     LMConnectionError,
@@ -145,6 +146,16 @@ _OF_ERROR: tuple[tuple[type[Exception], Problem], ...] = (
         ),
     ),
     (
+        LedgerGoneError,
+        Problem(
+            code="ledger-unreachable",
+            status=503,
+            title="The ledger cannot be reached",
+            detail="Whoever keeps the budgets of this endpoint does not answer, so the model was not asked.",
+            retry_after_s=DEFAULT_RETRY_AFTER_S,
+        ),
+    ),
+    (
         LMConnectionError,
         Problem(
             code="model-unreachable",
@@ -230,6 +241,7 @@ _ERROR_OF: dict[str, Callable[[str], DspexError]] = {
     "model-timeout": LMTimeoutError,
     "timeout": LMTimeoutError,
     "model-unreachable": LMConnectionError,
+    "ledger-unreachable": LedgerGoneError,
     "model-server-error": LMServerError,
     "model-auth": LMAuthError,
     "input-too-long": LMContextWindowError,

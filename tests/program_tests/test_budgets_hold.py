@@ -22,6 +22,7 @@ from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.errors import (
     BudgetExceededError,
     ConfigurationError,
+    LedgerGoneError,
     LMConnectionError,
     LMServerError,
     LMTimeoutError,
@@ -267,7 +268,7 @@ def test_a_lender_that_does_not_answer_is_an_error_of_the_way_and_sends_nothing(
 
     gate = BudgetGate("me", Gone(), ManualClock())
     intent = CallRecord(id="1", at=NOW, program="a:A", model="m")
-    with pytest.raises(LMConnectionError, match=r"the ledger is gone.*Nothing was sent") as lost:
+    with pytest.raises(LedgerGoneError, match=r"the ledger is gone.*Nothing was sent") as lost:
         asyncio.run(gate.admit(intent, Metered(), HELLO))
     assert (lost.value.attempts, lost.value.retryable) == (0, True)
 

@@ -215,6 +215,7 @@ def test_a_body_without_a_declared_length_is_bounded_while_it_is_read() -> None:
         (errors.LMRateLimitError("secret", retry_after_s=2.1), 429, "model-rate-limit"),
         (errors.LMTimeoutError("secret"), 504, "model-timeout"),
         (errors.LMConnectionError("secret"), 503, "model-unreachable"),
+        (errors.LedgerGoneError("secret"), 503, "ledger-unreachable"),
         (errors.LMServerError("secret"), 502, "model-server-error"),
         (errors.LMAuthError("secret"), 502, "model-auth"),
         (errors.LMContextWindowError("secret"), 422, "input-too-long"),
