@@ -116,3 +116,23 @@ def test_advice_that_is_there_already_declines_and_the_oldest_gives_way() -> Non
         now = made
     assert now.candidate.values["a.instruction"] == "Do a.\n\nTwo.\n\nThree."
     assert changes().advised(now.candidate.values, now.advice, {"a.instruction": ["Two."]}) is None
+
+
+def test_a_change_that_helped_one_candidate_is_made_in_another_and_no_other_change() -> None:
+    former, does = Changed(SPACE.default()), changes()
+    step = {"place": "a", "input": {"text": "in"}, "output": {"text": "out"}}
+    warm = Changed(SPACE.complete({**former.candidate.values, "heat": 0.9}))
+    advised = does.advised(warm.candidate.values, {}, {"b.instruction": ["Mind the gap."]})
+    assert advised is not None
+    run = Run("k", 5, 1.0, "out", None, None, [step])
+    donor = does.demonstrated(advised.candidate.values, advised.advice, run, random.Random(1))
+    onto = does.advised(former.candidate.values, {}, {"a.instruction": ["Look twice."]})
+    assert donor is not None
+    assert onto is not None
+    made = does.grafted(onto, donor, warm, random.Random(1))
+    assert made is not None
+    assert made.candidate.values["a.instruction"] == "Do a.\n\nLook twice."
+    assert made.candidate.values["b.instruction"] == "Do b.\n\nMind the gap."
+    assert made.candidate.values["a.demos"] == donor.candidate.values["a.demos"]
+    assert made.candidate.values["heat"] == former.candidate.values["heat"]  # what donor and former share is no change
+    assert does.grafted(donor, donor, warm, random.Random(1)) is None
