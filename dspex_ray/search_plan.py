@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from dspex_coordination.errors import CoordinationError, ResumeError, UnknownOpt
 from dspex_coordination.objectives import (
     COST,
     LATENCY,
+    PROMPT_TOKENS,
     RELIABILITY,
     SCORE,
     SURE_SCORE,
@@ -36,9 +36,8 @@ from dspex_ray.programs.program import Program
 from dspex_ray.search import Search, require_tunable
 from dspex_ray.store import Store
 
-_log = logging.getLogger(__name__)
 _MAX_VALIDATION = 500
-_READY = {one.name: one for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, RELIABILITY)}
+_READY = {one.name: one for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, PROMPT_TOKENS, RELIABILITY)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +187,13 @@ def _data(request: SearchRequest) -> tuple[Dataset, Dataset, Dataset]:
         return dataset, *dataset.split(request.seed, max_validation=_MAX_VALIDATION)
     held = load_data(request.validation, type(request.program), mapping=request.mapping)
     shared = leakage(dataset, held)
-    if len(shared.pairs) == len(held) and len(leakage(held, dataset).pairs) == len(dataset):
-        raise DataError(
-            f"{held.source} holds the inputs of {dataset.source}, all of them and no others, so that scores "
-            "on them say nothing about new inputs. Give other rows to choose by, or none: then a part is held out."
-        )
     if shared.pairs:
         named = ", ".join(str(row + 1) for row, _ in shared.pairs[:5])
-        _log.warning("validation: %s (first %s); scores on them say little about new inputs", shared, named)
+        raise DataError(
+            f"{held.source}: {len(shared.pairs)} of {shared.rows} rows have an input that is in {dataset.source} too "
+            f"(first rows {named}), so that scores on them say little about new inputs. Leave them out of one side, "
+            "such as by `load_data(...).without(validation)`, or give no validation: then a part is held out."
+        )
     return dataset, dataset, held
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +44,14 @@ class Dataset:
     def first(self, count: int) -> Dataset:
         """Return the first rows."""
         return self if count >= len(self) else self._part(range(count), self.source)
+
+    def without(self, other: Dataset) -> Dataset:
+        """Return the rows whose input is not in `other`, whatever their output. Raises DataError if none is left."""
+        known = {canonical_json(example.input) for example in other.examples}
+        kept = [row for row, example in enumerate(self.examples) if canonical_json(example.input) not in known]
+        if not kept:
+            raise DataError(f"{self.source}: each of its inputs is in {other.source} too.")
+        return self if len(kept) == len(self) else self._part(kept, self.source)
 
     def split(self, seed: int, validation: float = 0.2, max_validation: int = 1000) -> tuple[Dataset, Dataset]:
         """Return (train, validation), the same for the same rows and seed, both in the source's order.
@@ -106,6 +114,6 @@ class Dataset:
     def _strata(self) -> list[str]:
         return [example.label or "" for example in self.examples]
 
-    def _part(self, positions: range | list[int], source: str) -> Dataset:
+    def _part(self, positions: Sequence[int], source: str) -> Dataset:
         groups = None if self.groups is None else tuple(self.groups[i] for i in positions)
         return Dataset(tuple(self.examples[i] for i in positions), source, groups)

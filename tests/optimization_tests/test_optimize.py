@@ -12,6 +12,7 @@ from dspex_coordination.sweep import SweepStore
 from dspex_ray import Program, Schema, load_data, optimize
 from dspex_ray.agent_system import AgentSystem
 from dspex_ray.errors import (
+    DataError,
     DspexError,
     LMAuthError,
     LMConnectionError,
@@ -96,13 +97,16 @@ class TestSearching:
             "values": found.program.values,
         }
 
-    def test_rows_given_for_both_learning_and_validation_are_told(
-        self, shop: Shop, store: Store, caplog: pytest.LogCaptureFixture
+    def test_rows_given_for_both_learning_and_validation_are_refused_until_left_out(
+        self, shop: Shop, store: Store
     ) -> None:
         data = load_data(shop[1], shop[0])
         rows = [{**example.input, **example.output} for example in data.examples]
-        optimized(shop, store, data=rows[:300], validation=rows[290:320])
-        assert "validation: 10 of 30 rows have an input that is in the other part too" in caplog.text
+        with pytest.raises(DataError, match=r"10 of 30 rows .* \(first rows 1, 2, 3, 4, 5\)"):
+            optimized(shop, store, data=rows[:300], validation=rows[290:320])
+        learnt = load_data(rows[:300], shop[0]).without(load_data(rows[290:320], shop[0]))
+        assert len(learnt) == 290
+        assert optimized(shop, store, data=learnt, validation=rows[290:320]).history[0].mean is not None
 
     def test_rows_given_for_validation_are_the_ones_it_chooses_by(self, shop: Shop, store: Store) -> None:
         data = load_data(shop[1], shop[0])
