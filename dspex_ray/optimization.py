@@ -52,6 +52,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     objectives: Sequence[str | Objective] = (),
     bounds: Sequence[Bound] = (),
     optimizer: str = "auto",
+    settings: Mapping[str, Any] | None = None,
     trials: int = 30,
     budget_usd: float | None = None,
     hard_budget_usd: float | None = None,
@@ -81,6 +82,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     or `Objective` objects); with several, `Optimized.pareto` holds the front. A result that breaks one of `bounds` is
     worse than any that keeps all. `optimizer` is a name of `OPTIMIZERS`; `auto` suits it to space, data and objectives.
 
+    `settings` are that optimizer's own, such as `{"minibatch": 5}`; a run is resumed with those it began with.
+
     An optimizer of programs (`PROGRAM_OPTIMIZERS`) also writes instructions, with `prompt_lm` or else with the model
     of the program.
 
@@ -91,8 +94,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     (to resume that one, give `fork` again). The result does not depend on the number of workers, up to 8, unless
     `reproducible` is False, which waits for no slow trial.
 
-    Raises UsageError (nothing tunable, unknown optimizer or run, bad data), LMError when the model is out of reach, and
-    InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
+    Raises UsageError (nothing tunable, unknown optimizer, setting or run, bad data), LMError when the model is out of
+    reach, and InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
     """
     refuse_running_loop("optimize(...)", "await asyncio.to_thread(optimize, ...)")
     kept, clock = store or open_store(), clock or SystemClock()
@@ -118,6 +121,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         seed=seed,
         workers=workers,
         reproducible=reproducible,
+        settings=settings,
     )
     check_workers(workers)
     check_runtime(runtime)

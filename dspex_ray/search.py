@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,8 @@ class Search:
     reproducible: bool = True
     sketch: ProgramSketch | None = None
     """For an optimizer of programs."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the optimizer, by name."""
 
 
 def build_sweep(search: Search) -> Sweep:
@@ -60,7 +63,7 @@ def build_sweep(search: Search) -> Sweep:
 
 
 def require_tunable(search: Search) -> None:
-    """Raise UsageError, which says what it can tune, if the optimizer cannot search this space."""
+    """Raise UsageError, which says what it can tune or be set to, if the optimizer cannot search this space so."""
     try:
         _optimizer(search, search.context.max_trials).start(search.context)
     except CoordinationError as error:
@@ -68,10 +71,10 @@ def require_tunable(search: Search) -> None:
 
 
 def _optimizer(search: Search, trials: int) -> Optimizer:
-    seed = search.context.seed
+    seed, settings = search.context.seed, search.settings
     if search.sketch is not None:
-        return make_program_optimizer(search.optimizer, search.sketch, seed=seed, max_trials=trials)
-    return make_optimizer(search.optimizer, seed=seed, max_trials=trials)
+        return make_program_optimizer(search.optimizer, search.sketch, seed=seed, max_trials=trials, settings=settings)
+    return make_optimizer(search.optimizer, seed=seed, max_trials=trials, settings=settings)
 
 
 def _keep_calls(connection: Connection, evaluated: RowsEvaluated, _work: EvaluateRows) -> None:

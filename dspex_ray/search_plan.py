@@ -34,6 +34,7 @@ from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
 from dspex_ray.programs.program import Program
 from dspex_ray.search import Search, require_tunable
+from dspex_ray.search_settings import checked_settings
 from dspex_ray.store import Store
 
 _MAX_VALIDATION = 500
@@ -60,6 +61,7 @@ class SearchRequest:
     seed: int = 0
     workers: int | None = None
     reproducible: bool = True
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +85,25 @@ class SearchPlan:
 def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) -> SearchPlan:
     """Check the request and split the data. Raises UsageError for whatever is wrong with it."""
     program, space = request.program, checked_space(request)
+    settings = checked_settings(request.optimizer, request.settings)
     dataset, train, held = _data(request)
     metric = default_metric(type(program), dataset) if request.metric is None else resolve_metric(request.metric)
     context = _context(request, space, train, held, store)
     name = _optimizer(request.optimizer, context, None if is_new else _recorded_optimizer(run_id, store))
     described = {"model": _model_name(program), "metric": _metric_name(metric)}
+    wishes = {"settings": settings} if settings else {}
     search = Search(
         run_id=run_id,
         store=store,
         optimizer=name,
         context=context,
-        fingerprint=json.dumps({**_identity(program, train, held), **described}),
+        fingerprint=json.dumps({**_identity(program, train, held), **described, **wishes}),
         budget_usd=request.budget_usd,
         stop=request.stop,
         workers=request.workers,
         reproducible=request.reproducible,
         sketch=ProgramSketch.of(program, train.examples) if name in PROGRAM_OPTIMIZERS else None,
+        settings=settings,
     )
     if is_new:
         require_tunable(search)
@@ -107,6 +112,7 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
     source = {"source": dataset.source, "rows": len(dataset), "fingerprint": dataset.fingerprint}
     facts = {
         "optimizer": name,
+        **wishes,
         **described,
         "seed": request.seed,
         "data": source,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as jsonlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +13,7 @@ from dspex_coordination.errors import SweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
-from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, StoreUrl
+from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, Settings, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
@@ -30,6 +32,7 @@ def optimize(
     optimizer: Annotated[
         str, typer.Option(help=f"{', '.join(sorted(OPTIMIZERS))}, or one within another: racing:genetic.")
     ] = "auto",
+    set_: Settings = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(help="A measure to make large or small: score, cost_usd, latency_s, ...; give it several times."),
@@ -67,18 +70,16 @@ def optimize(
     Ctrl-C stops it and prints the command that goes on from there.
     """
     # a third of the time of `--help`
-    from dspex_ray.cli.outlooks import expected, show_outlook  # noqa: PLC0415 - see above
+    from dspex_ray.cli.outlooks import expected, planned, show_outlook  # noqa: PLC0415 - see above
     from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - see above
     from dspex_ray.search_outlook import Limits  # noqa: PLC0415 - see above
 
     kept = open_store(store)
     asked, _ = instance(program, None, lm, kept)
-    if estimate:
-        show_estimate(estimate_run(asked, data, mapping=mapping_of(map_), trials=trials, seed=seed), json=json)
-        return
     options: dict[str, Any] = {
         "metric": metric,
         "optimizer": optimizer,
+        "settings": _settings(set_),
         "objectives": objective or (),
         "stop": _stop_rule(minutes, calls, patience),
         "fork": fork,
@@ -96,6 +97,10 @@ def optimize(
         "address": address,
     }
     rows = load_data(data, type(asked), mapping=mapping_of(map_))
+    if estimate:
+        planned(asked, rows, options)  # what is wrong with the request shows here too
+        show_estimate(estimate_run(asked, data, mapping=mapping_of(map_), trials=trials, seed=seed), json=json)
+        return
     ahead = None
     if resume is None:
         seconds = None if minutes is None else minutes * 60
@@ -109,6 +114,24 @@ def optimize(
         print_json({**result.to_json(), "outlook": None if ahead is None else ahead.to_json()})
         return
     _show(result, result.version.program)
+
+
+def _settings(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+    """Return `--set name=value` options as a mapping; a value that is no JSON is text."""
+    if not pairs:
+        return None
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (name and equals and value):
+            raise UsageError(f"--set takes name=value, got {pair!r}.")
+        if name in found:
+            raise UsageError(f"--set names the setting {name!r} twice.")
+        try:
+            found[name] = jsonlib.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _stop_rule(minutes: float | None, calls: int | None, patience: int | None) -> StopRule | None:

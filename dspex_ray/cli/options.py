@@ -26,6 +26,10 @@ Metric = Annotated[
         help="exact, contains, f1, numeric, semantic, judge(...) or module:function; default exact on labels."
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="name=value of a setting of the optimizer, such as minibatch=5. May be repeated."),
+]
 WhichVersion = Annotated[
     str | None, typer.Option("--version", help="A number, `latest`, a label or a hash; without it the untuned program.")
 ]

@@ -10,7 +10,7 @@ from dspex_ray.data import Dataset
 from dspex_ray.estimation import estimate
 from dspex_ray.programs.program import Program
 from dspex_ray.search_outlook import Limits, Outlook, outlook
-from dspex_ray.search_plan import SearchRequest, prepare
+from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare
 
 
 def expected(program: Program, rows: Dataset, options: Mapping[str, Any], limits: Limits) -> Outlook:
@@ -18,10 +18,15 @@ def expected(program: Program, rows: Dataset, options: Mapping[str, Any], limits
 
     Raises UsageError for a request that cannot be searched, or not within these limits.
     """
-    known = {name: options[name] for name in SearchRequest.__dataclass_fields__ if name in options}
-    plan = prepare(SearchRequest(program=program, data=rows, **known), "outlook", options["store"], is_new=True)
+    plan = planned(program, rows, options)
     guessed = estimate(program, rows, metric=options["metric"], trials=options["trials"], seed=options["seed"])
     return outlook(plan.search, guessed, limits)
+
+
+def planned(program: Program, rows: Dataset, options: Mapping[str, Any]) -> SearchPlan:
+    """Return what `optimize` with these options would do. Raises UsageError for a request that cannot be searched."""
+    known = {name: options[name] for name in SearchRequest.__dataclass_fields__ if name in options}
+    return prepare(SearchRequest(program=program, data=rows, **known), "outlook", options["store"], is_new=True)
 
 
 def show_outlook(found: Outlook) -> None:

@@ -60,11 +60,12 @@ class FewShotSettings:
         if isinstance(self.threshold, bool) or not math.isfinite(self.threshold):
             raise OptimizerError(f"threshold must be a finite score, got {self.threshold!r}.")
         least = {"bootstrapped": 0, "labelled": 0, "rows": 1, "looks": 0, "most_chars": 1}
-        wrong = [f"{name} must be at least {low}" for name, low in least.items() if getattr(self, name) < low]
+        given = {name: (getattr(self, name), low) for name, low in least.items()}
+        wrong = [f"{name} must be at least {low}, got {value!r}" for name, (value, low) in given.items() if value < low]
         if self.steps not in ("last", "all"):
-            wrong.append("steps is 'last' or 'all'")
+            wrong.append(f"steps is 'last' or 'all', got {self.steps!r}")
         if wrong:
-            raise OptimizerError(f"{'; '.join(wrong)}, got {self}.")
+            raise OptimizerError(f"{'; '.join(wrong)}.")
 
 
 class BootstrapFewShot(SearchOptimizer):
@@ -80,7 +81,11 @@ class BootstrapFewShot(SearchOptimizer):
         self, sketch: ProgramSketch, *, seed: int | None = None, max_trials: int | None = None, **settings: Any
     ) -> None:
         super().__init__(seed=seed, max_trials=max_trials)
-        self._sketch, self.few_shot = sketch, FewShotSettings(**settings)
+        self._sketch = sketch
+        try:
+            self.few_shot = FewShotSettings(**settings)
+        except OptimizerError as error:
+            raise OptimizerError(f"{self.name}: {error}") from error
 
     def prepare(self) -> None:
         """Find what can be shown. Raises OptimizerError if that is nothing, SpaceError for a teacher that cannot be."""

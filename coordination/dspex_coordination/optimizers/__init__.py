@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from dspex_coordination.optimizers.population import Population
     from dspex_coordination.optimizers.racing import Racing
     from dspex_coordination.optimizers.random_search import RandomSearch
-    from dspex_coordination.optimizers.registry import OPTIMIZERS, make_optimizer, optimizer_factory
+    from dspex_coordination.optimizers.registry import (
+        OPTIMIZERS,
+        make_optimizer,
+        optimizer_factory,
+        optimizer_settings,
+    )
     from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
     from dspex_coordination.optimizers.sobol import Sobol
     from dspex_coordination.optimizers.trial_book import TrialBook
@@ -35,7 +40,7 @@ _MODULES = {
     "population": ("Population",),
     "racing": ("Racing",),
     "random_search": ("RandomSearch",),
-    "registry": ("OPTIMIZERS", "make_optimizer", "optimizer_factory"),
+    "registry": ("OPTIMIZERS", "make_optimizer", "optimizer_factory", "optimizer_settings"),
     "search_optimizer": ("SearchOptimizer",),
     "sobol": ("Sobol",),
     "trial_book": ("TrialBook",),
@@ -66,6 +71,7 @@ __all__ = [
     "choose",
     "make_optimizer",
     "optimizer_factory",
+    "optimizer_settings",
 ]
 
 __getattr__, __dir__ = lazy_exports(
