@@ -243,6 +243,7 @@ def _row_result(one: RowScore) -> RowResult:
         feedback=one.feedback,
         metric_cost_usd=one.metric_cost_usd,
         trace=one.steps,
+        prompt_tokens=one.prompt_tokens,
     )
 
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from dspex_coordination.objectives import (
         COST,
         LATENCY,
+        PROMPT_TOKENS,
         RELIABILITY,
         SCORE,
         SURE_SCORE,
@@ -251,6 +252,7 @@ _HOMES = {
     "Proposal": "dspex_coordination.shared_variables",
     "ProposalRefusedError": "dspex_coordination.shared_variables",
     "Propose": "dspex_coordination.shared_variables",
+    "PROMPT_TOKENS": "dspex_coordination.objectives",
     "RELIABILITY": "dspex_coordination.objectives",
     "Racing": "dspex_coordination.optimizers",
     "RandomSearch": "dspex_coordination.optimizers",
@@ -359,6 +361,7 @@ __all__ = [
     "LATENCY",
     "NSGA2",
     "OPTIMIZERS",
+    "PROMPT_TOKENS",
     "RELIABILITY",
     "SCORE",
     "SURE_SCORE",

@@ -11,6 +11,7 @@ from dspex_ray.calls.record import CallLog, CallRecord, Meter, Reserved, Status
 from dspex_ray.calls.tags import current_tags
 from dspex_ray.errors import LMError
 from dspex_ray.lm.base import LM, LMReply, LMRequest
+from dspex_ray.lm.tokens import count_prompt_tokens
 
 _REFUSED: Final = 400
 _UNHEARD: Final = CallLog(RandomIds(), SystemClock())
@@ -21,7 +22,7 @@ class OpenCall:
 
     __slots__ = (
         *("_at", "_clock", "_id", "_logs", "_meter", "_model"),
-        *("_module", "_program", "_reserved", "_started", "_tags"),
+        *("_module", "_program", "_request", "_reserved", "_started", "_tags"),
     )
 
     def __init__(self, logs: tuple[CallLog, ...], meter: Meter | None, lm: LM, program: str, module: str) -> None:
@@ -30,16 +31,18 @@ class OpenCall:
         self._clock, self._id, self._tags = innermost.clock, innermost.ids.new("call"), current_tags.get()
         self._started, self._at = self._clock.monotonic(), self._clock.now()
         self._reserved: Reserved | None = None
+        self._request: LMRequest | None = None
 
     async def admit(self, lm: LM, request: LMRequest) -> None:
         """Have the meter, if there is one, let the call through. Raises BudgetExceededError."""
+        self._request = request
         if self._meter is not None:
             pending = LMReply(text="", model=self._model, attempts=0)
             self._reserved = await self._meter.admit(self._record(pending, "unknown"), lm, request)
 
     def answered(self, reply: LMReply) -> None:
         """Keep the reply's figures."""
-        self._keep(self._record(reply, "cached" if reply.cached else "ok"))
+        self._keep(self._record(reply, "cached" if reply.cached else "ok"), reply)
 
     def failed(self, error: BaseException) -> None:
         """Keep the failure, with its tokens where they are known."""
@@ -49,7 +52,7 @@ class OpenCall:
         reply = billed or LMReply(text="", model=self._model)
         failed = dataclasses.replace(reply, latency_s=latency_s, attempts=attempts)
         reserved = self._reserved if billed is None and _may_be_billed(error) else None
-        self._keep(self._record(failed, "error", f"{type(error).__name__}: {told}", reserved))
+        self._keep(self._record(failed, "error", f"{type(error).__name__}: {told}", reserved), failed)
 
     def ended(self, reply: LMReply | None, error: BaseException | None) -> None:
         """Keep how a stream ended: a reply that came whole counts, whatever came after it."""
@@ -58,9 +61,13 @@ class OpenCall:
         elif error is not None:
             self.failed(error)
 
-    def _keep(self, record: CallRecord) -> None:
+    def _keep(self, record: CallRecord, reply: LMReply) -> None:
+        asked = reply.usage.prompt_tokens or reply.spared.prompt_tokens
+        if not asked and self._request is not None and self._logs:
+            asked = count_prompt_tokens(self._request.messages)
         for log in self._logs:
             log.records.append(record)
+            log.asked_tokens += asked
         if self._meter is not None:
             self._meter.ended(record, self._reserved)
 

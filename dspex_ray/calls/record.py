@@ -57,11 +57,16 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(CallRecord))
 
 
 class CallLog:
-    """The calls made while it listened, in the order they ended."""
+    """The calls made while it listened, in the order they ended.
+
+    `asked_tokens` is the length of their prompts, by the provider's count, or by `count_prompt_tokens` where it gave
+    none. Unlike the `prompt_tokens` of the records, which are what was paid for, it does not depend on a cache.
+    """
 
     def __init__(self, ids: IdSource, clock: Clock) -> None:
         self.ids, self.clock = ids, clock
         self.records: list[CallRecord] = []
+        self.asked_tokens = 0
 
     @property
     def cost_usd(self) -> float:

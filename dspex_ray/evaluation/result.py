@@ -19,9 +19,9 @@ class RowScore:
     """One row's result. `row` is its position; `output` is JSON, None if the program gave none.
 
     `cost_usd` is the whole bill of the row and leaves out `unpriced_calls`; `metric_cost_usd` is the part of it that
-    the metric's own model calls cost. `latency_s` is the program's time in seconds, without the metric's. The metric
-    gives `feedback` and `measures`; where the program failed, its error is the feedback. `steps` are those of
-    `kept_steps`, if they were asked for.
+    the metric's own model calls cost. `latency_s` is the program's time in seconds and `prompt_tokens` the length of
+    all its prompts, cached or not, both without the metric's. The metric gives `feedback` and `measures`; where the
+    program failed, its error is the feedback. `steps` are those of `kept_steps`, if they were asked for.
     """
 
     row: int
@@ -33,6 +33,7 @@ class RowScore:
     calls: int = 0
     unpriced_calls: int = 0
     latency_s: float = 0.0
+    prompt_tokens: int = 0
     feedback: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     metric_cost_usd: float = 0.0

@@ -103,7 +103,7 @@ async def _score_row(program: Program, example: Example, metric: Metric, row: in
             if is_infrastructure(failure):
                 raise
             error = f"{type(failure).__name__}: {failure}"  # the program's own failure is its score
-        latency_s, own_calls = time.perf_counter() - started, len(log.records)
+        latency_s, own_calls, prompt_tokens = time.perf_counter() - started, len(log.records), log.asked_tokens
         if output is not None:
             verdict = await scored(metric, example, output, row)
     return RowScore(
@@ -116,6 +116,7 @@ async def _score_row(program: Program, example: Example, metric: Metric, row: in
         calls=len(log.records),
         unpriced_calls=sum(record.cost_usd is None for record in log.records),
         latency_s=latency_s,
+        prompt_tokens=prompt_tokens,
         feedback=error if verdict.feedback is None else verdict.feedback,
         measures=verdict.measures,
         metric_cost_usd=_cost_after(log, own_calls),

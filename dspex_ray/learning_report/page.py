@@ -124,11 +124,16 @@ def _trials(found: Learnt) -> str:
     kept = heapq.nsmallest(_MOST_TRIALS, tried, key=lambda one: (-one.measures.get("score", -1.0), one.number))
     note = f"The best {len(kept)} of {len(tried)}." if len(kept) < len(tried) else f"All {len(tried)}, the best first."
     rows = (
-        (str(t.number), t.split, str(len(t.rows)), _scored(t), f"${t.cost_usd:.6f}", _shown(dict(t.candidate.values)))
+        (str(t.number), t.split, str(len(t.rows)), _scored(t), *_spent(t), _shown(dict(t.candidate.values)))
         for t in kept
     )
-    heads = ("trial", "split", "rows", "score", "cost", "values")
+    heads = ("trial", "split", "rows", "score", "cost", "prompt tokens a row", "values")
     return f'<h2>Trials</h2><p class="small">{note}</p>{_table(heads, rows)}'
+
+
+def _spent(trial: FinishedTrial) -> tuple[str, str]:
+    length = trial.measures.get("prompt_tokens")
+    return f"${trial.cost_usd:.6f}", "-" if length is None else f"{length:,.0f}"
 
 
 def _rows(found: Learnt) -> str:

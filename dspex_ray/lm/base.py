@@ -73,7 +73,8 @@ class Usage:
 class LMReply:
     """What a model answered; `attempts` counts HTTP requests, failed ones too; `cost_usd` is None without a price.
 
-    A `cached` reply was paid for by an earlier or simultaneous equal request: it has no usage and no cost of its own.
+    A `cached` reply was paid for by an earlier or simultaneous equal request: it has no usage and no cost of its own,
+    and `spared` is the usage of that one.
     """
 
     text: str
@@ -85,6 +86,7 @@ class LMReply:
     finish_reason: str = "stop"
     request_id: str | None = None
     cached: bool = False
+    spared: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ _TITLES = {
     "cost_usd": "cost (US dollars a row)",
     "latency_s": "latency (seconds, mean over rows)",
     "latency_p95_s": "latency (seconds, 95 % of rows)",
+    "prompt_tokens": "prompt length (tokens a row)",
     "reliability": "reliability (share of rows without error)",
 }
 

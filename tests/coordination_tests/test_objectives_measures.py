@@ -12,6 +12,7 @@ from dspex_coordination.errors import OptimizerError
 from dspex_coordination.objectives import (
     COST,
     LATENCY,
+    PROMPT_TOKENS,
     RELIABILITY,
     SCORE,
     SURE_SCORE,
@@ -29,6 +30,7 @@ class Row:
     error: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     metric_cost_usd: float = 0.0
+    prompt_tokens: int | None = None
 
 
 def test_means_are_over_the_rows() -> None:
@@ -62,9 +64,14 @@ def test_a_metrics_own_measure_cannot_take_a_standard_name() -> None:
 
 
 def test_every_ready_objective_is_among_the_measures() -> None:
-    measures = measures_of([Row(0.5, 0.1, 2.0), Row(0.75, 0.3, 4.0, "ValueError: no")])
-    gains = [one.gain(measures) for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, RELIABILITY)]
-    assert gains == [0.625, pytest.approx(0.5), pytest.approx(-0.2), -3.0, -4.0, 0.5]
+    rows = [Row(0.5, 0.1, 2.0, prompt_tokens=30), Row(0.75, 0.3, 4.0, "ValueError: no", prompt_tokens=50)]
+    ready = (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, PROMPT_TOKENS, RELIABILITY)
+    gains = [one.gain(measures_of(rows)) for one in ready]
+    assert gains == [0.625, pytest.approx(0.5), pytest.approx(-0.2), -3.0, -4.0, -40.0, 0.5]
+
+
+def test_a_trial_with_a_row_of_unknown_prompts_has_no_prompt_length() -> None:
+    assert "prompt_tokens" not in measures_of([Row(1.0, prompt_tokens=30), Row(1.0)])
 
 
 def test_a_high_score_on_few_rows_is_less_sure_than_a_little_lower_one_on_many() -> None:

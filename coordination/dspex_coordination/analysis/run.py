@@ -8,11 +8,20 @@ from typing import Any
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import SweepError, near_matches
-from dspex_coordination.objectives import COST, LATENCY, SCORE, Bound, Leaders, Objective
+from dspex_coordination.objectives import (
+    COST,
+    LATENCY,
+    PROMPT_TOKENS,
+    SCORE,
+    TAIL_LATENCY,
+    Bound,
+    Leaders,
+    Objective,
+)
 from dspex_coordination.optimizers.base import Split
 from dspex_coordination.space import Space
 
-_SMALL_IS_GOOD = (COST, LATENCY, Objective("latency_p95_s", "minimize"))
+_SMALL_IS_GOOD = (COST, LATENCY, TAIL_LATENCY, PROMPT_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,7 @@ class FinishedTrial:
     cost_usd: float = 0.0
     failed: str | None = None
     split: Split = "validation"
+    teacher: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dspex_coordination.objectives.comparison import Leaders, best_of, measured,
 from dspex_coordination.objectives.objective import (
     COST,
     LATENCY,
+    PROMPT_TOKENS,
     RELIABILITY,
     SCORE,
     SURE_SCORE,
@@ -47,6 +48,7 @@ __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
 __all__ = [
     "COST",
     "LATENCY",
+    "PROMPT_TOKENS",
     "RELIABILITY",
     "SCORE",
     "SURE_SCORE",

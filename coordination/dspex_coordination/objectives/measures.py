@@ -7,6 +7,7 @@
 | `cost_usd`                | mean cost of a row in US dollars, without what the metric itself cost               |
 | `latency_s`               | mean latency of a row in seconds                                                    |
 | `latency_p95_s`           | the latency that 95 % of the rows do not exceed, in seconds                         |
+| `prompt_tokens`           | mean length of a row's prompts in tokens; missing where that of a row is not known  |
 | `reliability`             | share of the rows without an error                                                  |
 | a metric's own            | mean over the rows that have it                                                     |
 """
@@ -46,6 +47,11 @@ class RowLike(Protocol):
         ...
 
     @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens of all prompts of the row; None where not known."""
+        ...
+
+    @property
     def error(self) -> str | None:
         """What the program raised on this row."""
         ...
@@ -69,6 +75,9 @@ def measures_of(rows: Sequence[RowLike]) -> dict[str, float]:
         "latency_p95_s": sorted(row.latency_s for row in rows)[math.ceil(0.95 * len(rows)) - 1],
         "reliability": sum(row.error is None for row in rows) / len(rows),
     }
+    lengths = [row.prompt_tokens for row in rows if row.prompt_tokens is not None]
+    if len(lengths) == len(rows):
+        measures["prompt_tokens"] = _mean(lengths)
     scores = [row.score for row in rows if row.score is not None]
     if scores:
         low, high = mean_interval(scores)

@@ -15,8 +15,11 @@ from dspex_coordination.errors import OptimizerError, near_matches
 
 Direction = Literal["maximize", "minimize"]
 
-STANDARD = ("score", "score_low", "score_high", "cost_usd", "latency_s", "latency_p95_s", "reliability")
-"""The measures that every scored trial has; a metric's own have other names."""
+STANDARD = (
+    *("score", "score_low", "score_high"),
+    *("cost_usd", "latency_s", "latency_p95_s", "prompt_tokens", "reliability"),
+)
+"""The measures of every scored trial; a metric's own have other names. See `measures.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ SURE_SCORE = Objective("score_low")  # the lower end of the score's 95 % interva
 COST = Objective("cost_usd", "minimize")
 LATENCY = Objective("latency_s", "minimize")
 TAIL_LATENCY = Objective("latency_p95_s", "minimize")
+PROMPT_TOKENS = Objective("prompt_tokens", "minimize")
 RELIABILITY = Objective("reliability")
 
 

@@ -170,7 +170,8 @@ class SweepReader:
 
 def _asked(number: int, at: float, data: dict[str, Any]) -> TrialRecord:
     only = None if data["rows"] is None else tuple(data["rows"])
-    return TrialRecord(number, Candidate(data["candidate"]), data["split"], only, at)
+    teacher = data.get("teacher", False)
+    return TrialRecord(number, Candidate(data["candidate"]), data["split"], only, at, teacher=teacher)
 
 
 def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
@@ -184,14 +185,15 @@ def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
         data.get("measures", {}),
         data["cost_usd"],
         data["failed"],
+        trial.teacher,
     )
 
 
 def _recorded(row: Any) -> RecordedRow:
-    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures, *metric, trace = row
+    _, trial, number, score, output, cost_usd, latency_s, error, worker, measures, *metric, trace, prompt_tokens = row
     measured = {} if measures is None else json.loads(measures)
     traced = None if trace is None else json.loads(trace)
     result = RowResult.recorded(
-        number, score, json.loads(output), cost_usd, latency_s, error, measured, *metric, traced
+        number, score, json.loads(output), cost_usd, latency_s, error, measured, *metric, traced, prompt_tokens
     )
     return RecordedRow(trial, result, worker)

@@ -148,6 +148,7 @@ def _row(run_id: str, recorded: RecordedRow) -> dict[str, Any]:
         "feedback": _text(result.feedback),
         "metric_cost_usd": result.metric_cost_usd,
         "trace": None if result.trace is None else canonical_json(result.trace),
+        "prompt_tokens": result.prompt_tokens,
     }
 
 

@@ -48,6 +48,7 @@ rows = sa.Table(
     sa.Column("feedback", sa.Text, nullable=True),
     sa.Column("metric_cost_usd", sa.Float, nullable=False),
     sa.Column("trace", sa.Text, nullable=True),  # null: none
+    sa.Column("prompt_tokens", sa.Integer, nullable=True),  # null: not known
 )
 attempts = sa.Table(
     "sweep_attempts",
@@ -140,9 +141,14 @@ def _add_trace(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE sweep_rows ADD COLUMN trace TEXT")
 
 
+def _add_prompt_tokens(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE sweep_rows ADD COLUMN prompt_tokens INTEGER")
+
+
 SWEEP_MIGRATIONS = (
     Migration("coordination-0001-sweeps", _create),
     Migration("coordination-0002-life", _add_life),
     Migration("coordination-0003-metric", _add_metric),
     Migration("coordination-0004-trace", _add_trace),
+    Migration("coordination-0005-prompt-tokens", _add_prompt_tokens),
 )

@@ -15,8 +15,9 @@ from dspex_coordination.errors import SweepError
 class EvaluateRows:
     """Payload of one unit of work: run the program with these values on these rows of a split.
 
-    With `traced` each row's result has a `trace` of how it went; `fresh` wants new draws, no answers from a cache. Of
-    the split `errand` the values are the errand itself, and the one row's output is the answer.
+    With `traced` each row's result has a `trace` of how it went; `fresh` wants new draws, no answers from a cache; with
+    `teacher` the teacher answers. Of the split `errand` the values are the errand itself, and the one row's output is
+    the answer.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class EvaluateRows:
     rows: tuple[int, ...]
     traced: bool = False
     fresh: bool = False
+    teacher: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class RowResult:
     """One row's result. `score` is None where the metric gave none; `output` is JSON.
 
     An exception of the program on this row is `error` with `score=0.0`. `measures` and `feedback` are a metric's own;
-    `trace` tells how the program came to its output, as JSON.
+    `trace` tells how the program came to its output, as JSON; `prompt_tokens` is the length of its prompts, None where
+    that is not known.
     `cost_usd` is the whole bill of the row, and `metric_cost_usd` the part of it that the metric's own model calls
     cost. Raises SweepError for a score, cost, latency or measure that is no finite number, or an output or trace that
     is no JSON: at the worker, where the fault is.
@@ -49,13 +52,14 @@ class RowResult:
     feedback: str | None = None
     metric_cost_usd: float = 0.0
     trace: Any = None
+    prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.score is not None and not math.isfinite(self.score):
             raise SweepError(f"Row {self.row}: the score must be finite, got {self.score!r}.")
-        for name in ("cost_usd", "latency_s", "metric_cost_usd"):
+        for name in ("cost_usd", "latency_s", "metric_cost_usd", "prompt_tokens"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise SweepError(f"Row {self.row}: {name} must be finite and not negative, got {value!r}.")
         for name, value in self.measures.items():
             if not math.isfinite(value):

@@ -97,6 +97,7 @@ def _row_json(row: RecordedRow, *, outputs: bool) -> dict[str, Any]:
         "measures": dict(result.measures),
         "cost_usd": result.cost_usd,
         "latency_s": result.latency_s,
+        "prompt_tokens": result.prompt_tokens,
         "error": result.error,
         "worker": row.worker,
     }

@@ -65,8 +65,9 @@ def rows_of(store: SweepStore, seen: Look, number: int) -> list[RecordedRow]:
     wanted = next(trial for trial in seen.trials if trial.number == number)
     rows = seen.record.rows_of(wanted)
     found: dict[int, RecordedRow] = {}
+    what = wanted.candidate, wanted.split, wanted.teacher
     for trial in seen.trials:
-        if trial.number <= number and trial.candidate == wanted.candidate and trial.split == wanted.split:
+        if trial.number <= number and (trial.candidate, trial.split, trial.teacher) == what:
             found |= {row.result.row: row for row in store.rows(seen.record.run_id, trial.number)}
     return [found[row] for row in sorted(rows) if row in found]
 

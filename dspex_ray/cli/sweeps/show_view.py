@@ -100,7 +100,7 @@ def _points(difference: float) -> str:
 
 
 def _trials(top: list[dict[str, Any]], objectives: list[str]) -> Table:
-    names = [*objectives, *(name for name in ("cost_usd", "latency_s") if name not in objectives)]
+    names = [*objectives, *(name for name in ("cost_usd", "latency_s", "prompt_tokens") if name not in objectives)]
     table = Table("trial", "rows", *names, "candidate")
     for trial in top:
         cells = [figure(name, value) if (value := trial["measures"].get(name)) is not None else "-" for name in names]

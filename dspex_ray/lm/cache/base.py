@@ -55,7 +55,13 @@ class CachedReply:
     def reply(self) -> LMReply:
         """Return it as a reply that cost nothing; the provider counted no tokens for it."""
         return LMReply(
-            text=self.text, model=self.model, cost_usd=0.0, attempts=0, finish_reason=self.finish_reason, cached=True
+            text=self.text,
+            model=self.model,
+            cost_usd=0.0,
+            attempts=0,
+            finish_reason=self.finish_reason,
+            cached=True,
+            spared=self.usage,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -153,4 +153,5 @@ def _shared(reply: LMReply) -> LMReply:
         finish_reason=reply.finish_reason,
         request_id=reply.request_id,
         cached=True,
+        spared=reply.usage,
     )
