@@ -14,13 +14,14 @@ from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.errors import ConfigurationError, UnknownNameError
-from dspex_ray.store import budgets, calls, data_rows, labels, versions
+from dspex_ray.store import budgets, calls, data_rows, labels, versions, watches
 from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget
 from dspex_ray.store.calls import ALL_CALLS, CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
 from dspex_ray.store.labels import LabelMove, MoveLabel, check_label
 from dspex_ray.store.tables import MIGRATIONS
 from dspex_ray.store.version_tables import VERSION_MIGRATIONS
 from dspex_ray.store.versions import Version, state_hash
+from dspex_ray.store.watches import WATCH_MIGRATIONS, WatchStep
 
 __all__ = [
     "CALL_COLUMNS",
@@ -36,6 +37,7 @@ __all__ = [
     "SetBudget",
     "Store",
     "Version",
+    "WatchStep",
     "insert_calls",
     "open_store",
     "state_hash",
@@ -51,7 +53,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS, *VERSION_MIGRATIONS))
+        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS, *VERSION_MIGRATIONS, *WATCH_MIGRATIONS))
 
     def __reduce__(self) -> tuple[type[Store], tuple[Database]]:
         """Pickle by the database, which pickles by its URL."""
@@ -126,6 +128,17 @@ class Store:
         ask = MoveLabel(program=program, label=label, kind="rollback", to=None, by=by, at=now, why=why)
         with self.database.transaction() as connection:
             return labels.roll_back(connection, ask)
+
+    # watches ------------------------------------------------------------------------------------------------------
+    def keep_watch_step(self, step: WatchStep) -> None:
+        """Keep the next step of a watch. Raises UsageError if another watch of the same label kept it meanwhile."""
+        with self.database.transaction() as connection:
+            watches.append(connection, step)
+
+    def watch_steps(self, program: str, label: str, count: int = 20) -> list[WatchStep]:
+        """Return the last steps of the watch over a program's label, oldest first; [] if it was never watched."""
+        with self.database.read() as connection:
+            return watches.last(connection, program, label, count)
 
     # data ---------------------------------------------------------------------------------------------------------
     def keep_data_rows(self, fingerprint: str, source: str, inputs: Sequence[str]) -> None:

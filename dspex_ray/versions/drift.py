@@ -57,6 +57,10 @@ class Drift:
         earlier = self.earlier if self.score is None else (*self.earlier, self.score)[-_REMEMBERED:]
         return replace(self, checked_at=now, score=score, high=high, earlier=earlier)
 
+    def looked(self, now: float) -> Drift:
+        """Return what is known after a check that came to no score."""
+        return replace(self, checked_at=now)
+
     def optimized(self, now: float) -> Drift:
         """Return what is known once another version is in place: nothing but that."""
         return Drift(optimized_at=now)

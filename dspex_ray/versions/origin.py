@@ -56,7 +56,8 @@ def train_figures(best: TrialSummary, trials: Sequence[TrialSummary]) -> dict[st
     """
     scores: dict[int, float] = {}
     for trial in trials:
-        if trial.split == "train" and trial.candidate == best.candidate and not trial.failed:
+        is_its_own = trial.split == "train" and not trial.teacher
+        if is_its_own and trial.candidate == best.candidate and not trial.failed:
             scores |= {row: one or 0.0 for row, one in zip(trial.rows, trial.scores, strict=True)}
     if not scores or best.mean is None:
         return {"train": None, "gap": None}

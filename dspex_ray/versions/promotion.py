@@ -75,12 +75,14 @@ def promote(  # noqa: PLR0913 - all keyword-only behind what is promoted
     gate: Gate | None = None,
     force: bool = False,
     why: str = "",
+    only_judge: bool = False,
 ) -> Promotion:
     """Score a version and the label's present one on held-out rows, and move the label unless the gate refuses it.
 
     Both answer the same rows and are compared row by row. Rows the version has seen are refused before any model call.
-    `force` moves the label all the same; the refusals are kept with the move. Raises UnknownNameError for a version
-    that is not there, UsageError for a bad label or one moved meanwhile, and what an evaluation raises.
+    `force` moves the label all the same; the refusals are kept with the move. `only_judge` never moves it. Raises
+    UnknownNameError for a version that is not there, UsageError for a bad label or one moved meanwhile, and what an
+    evaluation raises.
     """
     check_label(label)
     version, gate = store.version(program, which), gate or Gate()
@@ -94,7 +96,7 @@ def promote(  # noqa: PLR0913 - all keyword-only behind what is promoted
         return Promotion(
             version=version, label=label, before=before, move=None, refusals=("no held-out rows to show itself on",)
         )
-    if found.refusals and not force:
+    if only_judge or (found.refusals and not force):
         return found
     forced = {"forced": force and (held_out is None or bool(found.refusals))}
     ask = MoveLabel(

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from dspex_ray.cli.versions.labelling import label, rollback
 from dspex_ray.cli.versions.looking import diff, list_, show
 from dspex_ray.cli.versions.promoting import promote
+from dspex_ray.cli.versions.watching import watch
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "promote": promote,
     "rollback": rollback,
     "label": label,
+    "watch": watch,
 }
 
 

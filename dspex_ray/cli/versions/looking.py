@@ -12,6 +12,7 @@ from rich.text import Text
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, percent, print_json
 from dspex_ray.cli.programs import path_and_version
+from dspex_ray.cli.sweeps.figures import figure
 from dspex_ray.problems import shown
 from dspex_ray.store import Version, open_store
 from dspex_ray.versions.contents import other_values, shown_in, told_in
@@ -47,7 +48,8 @@ def list_(
         table.add_row(
             version.program,
             "\n".join((str(version.number), *_labels(labels, version))),
-            f"{percent(facts.get('score'))} [dim]({percent(facts.get('low'))} to {percent(facts.get('high'))})[/]",
+            f"{percent(facts.get('score'))} [dim]({percent(facts.get('low'))} to {percent(facts.get('high'))})[/]"
+            + "".join(f"\n{told}" for told in _measured(version)),
             percent(facts.get("baseline")),
             str(facts.get("trials", "-")),
             f"${facts.get('cost_usd', 0.0):.4f}",
@@ -131,6 +133,13 @@ def _labels(labels: dict[str, dict[str, int]], version: Version) -> list[str]:
     return [name for name, number in labels.get(version.program, {}).items() if number == version.number]
 
 
+def _measured(version: Version) -> list[str]:
+    """Return what the search measured of each objective but the score."""
+    measures = version.facts.get("measures") or {}
+    names = [one["name"] for one in version.facts.get("objectives") or ()]
+    return [f"{name} {figure(name, measures[name])}" for name in names if name != "score" and name in measures]
+
+
 def _origin(version: Version) -> dict[str, str]:
     facts = version.facts
     data, train = facts.get("data") or {}, facts.get("train")
@@ -144,6 +153,7 @@ def _origin(version: Version) -> dict[str, str]:
         "model": str(facts.get("model", "-")),
         "data": f"{data.get('source', '-')}, {data.get('rows', '-')} rows, {str(data.get('fingerprint', '-'))[:12]}",
         "validation": f"{percent(facts.get('score'))} {interval}, untuned {percent(facts.get('baseline'))}",
+        **({"other objectives": ", ".join(told)} if (told := _measured(version)) else {}),
         "train": gap,
         "expected on new rows": _value(facts.get("expected")),
         "cost": f"${facts.get('cost_usd', 0.0):.4f}, {facts.get('calls', '-')} calls, {facts.get('prices', '-')}",
