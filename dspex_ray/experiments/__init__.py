@@ -1,0 +1,1 @@
+"""Comparing live versions with statistics that hold however often one looks."""
