@@ -6,25 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dspex_agents import Clock
 from dspex_coordination.errors import OptimizerError
 from dspex_coordination.objectives import SCORE, Objective, knee, pick, within
 from dspex_coordination.sweep import SweepResult, TrialSummary
 from dspex_ray.agent_system import AgentSystem, start_agent_system
-from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DspexError, UsageError
 from dspex_ray.intervals import interval
-from dspex_ray.learning_report.cautions import Findings, cautions, copied_instructions
-from dspex_ray.learning_report.changes import instructions_of
 from dspex_ray.learning_report.report import write_report
-from dspex_ray.lm.prices import price_table
 from dspex_ray.programs.program import Program
 from dspex_ray.search_plan import SearchPlan
 from dspex_ray.store import Store, Version
-from dspex_ray.versions.expected import expected_figures
-from dspex_ray.versions.origin import interface_of, kept_splits, parent_of, train_figures
+from dspex_ray.trial_versions import TrialVersions
 
 if TYPE_CHECKING:
     from dspex_ray.serving.endpoint import Endpoint
@@ -35,8 +30,9 @@ class Optimized:
     """What an optimisation found. `score` and its 95 % interval are the best candidate's on the validation rows.
 
     `baseline` is the untuned program's score on the same rows, None if it could not be scored. `history` holds every
-    trial, `pareto` those that no other beats in all `objectives`; `stopped_by` says which budget or rule ended the
-    search, None if there was nothing left to try. Agents and endpoints started from here record their calls in `store`
+    trial, `pareto` those that no other beats in all `objectives`, and `versions` what is kept of these, `version` last:
+    up to 20, spread evenly over a larger front. `stopped_by` says which budget or rule ended the search, None if there
+    was nothing left to try. Agents and endpoints started from here record their calls in `store`
     unless told otherwise.
     """
 
@@ -52,8 +48,10 @@ class Optimized:
     store: Store = field(repr=False)
     objectives: tuple[Objective, ...] = (SCORE,)
     pareto: tuple[TrialSummary, ...] = field(default=(), repr=False)
+    versions: tuple[Version, ...] = field(default=(), repr=False)
     stopped_by: str | None = None
     plan: SearchPlan | None = field(default=None, repr=False, compare=False)
+    trial_versions: TrialVersions | None = field(default=None, repr=False, compare=False)
 
     @property
     def gap(self) -> float | None:
@@ -78,24 +76,47 @@ class Optimized:
         return write_report(self.store, self.run_id, path, train=train, validation=validation)
 
     def pick(self, preference: str | None = None, **limits: float) -> Program:
-        """Return the program of one result of the front.
+        """Return the program of one result of the front; `version_of` has its version. See `pick_trial`."""
+        return self.program_of(self.pick_trial(preference, **limits))
+
+    def pick_trial(self, preference: str | None = None, **limits: float) -> TrialSummary:
+        """Return one result of the front.
 
         Without arguments that at the knee; with `quality`, `balanced`, `cheap` or `fast` the one of the greatest
         weighted gain; with limits the best score whose measures are at most these, such as `cost_per_1k=0.20` or
-        `latency_s=2`. Raises UsageError for an unknown preference or measure, or where no result keeps the limits.
+        `prompt_tokens=400`. Raises UsageError for an unknown preference or measure, or where no result keeps the
+        limits.
         """
         if preference is not None and limits:
             raise UsageError("pick() takes a preference or limits, not both.")
         try:
-            return self.program_of(_picked(self.pareto, self.objectives, preference, limits))
+            return _picked(self.pareto, self.objectives, preference, limits)
         except OptimizerError as error:
             raise UsageError(str(error)) from error
 
     def program_of(self, trial: TrialSummary) -> Program:
         """Return the program of any trial of `history`, with the demonstrations it needs."""
-        if self.plan is None:
+        return self._made().program_of(trial)
+
+    def version_of(self, chosen: Program | TrialSummary) -> Version:
+        """Return the version of a picked program, or of any trial of `history` that has a score on validation rows.
+
+        One that is not among `versions` is kept now. Raises UsageError for a program that is not of the front.
+        """
+        made = self._made()
+        if isinstance(chosen, Program):
+            state = chosen.state()
+            known = (trial for trial in self.pareto if made.program_of(trial).state() == state)
+            trial = next(known, None)
+            if trial is None:
+                raise UsageError("This program is none of the front; pick() and program_of() return those that are.")
+            return made.keep(trial)
+        return made.keep(chosen)
+
+    def _made(self) -> TrialVersions:
+        if self.trial_versions is None:
             raise UsageError("This result was not made by optimize(), so it cannot build the program of a trial.")
-        return _built(self.plan, trial)
+        return self.trial_versions
 
     def to_agent_system(self, **options: Any) -> AgentSystem:
         """Start the optimised program's agents; see `start_agent_system` for the options."""
@@ -125,6 +146,7 @@ class Optimized:
                 {"trial": trial.number, "measures": dict(trial.measures), "values": trial.candidate.to_json()}
                 for trial in self.pareto
             ],
+            "versions": [{"version": one.number, "trial": one.facts.get("trial")} for one in self.versions],
             "stopped_by": self.stopped_by,
             "version": self.version.number,
             "program": self.version.program,
@@ -133,76 +155,34 @@ class Optimized:
 
 
 def keep_best(plan: SearchPlan, result: SweepResult, store: Store, clock: Clock) -> Optimized:
-    """Save the best candidate's program as a version. Raises DspexError if no candidate could be scored."""
+    """Save the programs of the front as versions. Raises DspexError if no candidate could be scored."""
     if result.best is None or result.best.mean is None:
         reasons = sorted({trial.failed for trial in result.trials if trial.failed})
         raise DspexError(
             f"No candidate of run {result.run_id} could be scored: {'; '.join(reasons[:3]) or 'no trial finished'}."
         )
     best, baseline, score = result.best, result.trials[0], result.best.mean
-    program = _built(plan, best)
+    made = TrialVersions(plan, result, store, clock)
+    versions = made.keep_front(best)
     low, high = interval([one or 0.0 for one in best.scores])
-    totals = store.totals(run_id=result.run_id)
-    spent = totals.cost_usd
-    learnt_from = train_figures(best, result.trials)
-    facts = {
-        **plan.facts,
-        **_guarded(plan, result, (low, high), learnt_from["gap"]),
-        "interface": interface_of(program),
-        "splits": kept_splits(store, train=plan.train, validation=plan.validation),
-        **learnt_from,
-        "expected": expected_figures(best, result.trials),
-        "score": score,
-        "low": low,
-        "high": high,
-        "baseline": baseline.mean,
-        "rows": len(best.scores),
-        "trials": len(result.trials),
-        "status": result.status,
-        "stopped_by": result.stopped_by,
-        "left_out": len(result.isolated),
-        "cost_usd": spent,
-        "calls": totals.calls,
-        "prices": str(price_table()),
-    }
-    version = store.save_version(
-        program.state(), facts, now=clock.now(), parent=parent_of(plan.program, store), run_id=result.run_id
-    )
     return Optimized(
-        program=program,
+        program=made.program_of(best),
         score=score,
         low=low,
         high=high,
         baseline=baseline.mean,
-        version=version,
-        cost_usd=spent,
+        version=versions[-1],
+        cost_usd=made.spent_usd,
         run_id=result.run_id,
         history=result.trials,
         store=store,
         objectives=plan.objectives,
         pareto=result.front,
+        versions=versions,
         stopped_by=result.stopped_by,
         plan=plan,
+        trial_versions=made,
     )
-
-
-def _guarded(plan: SearchPlan, result: SweepResult, ends: tuple[float, float], gap: float | None) -> dict[str, Any]:
-    """Return `copied`, what instructions hold of training inputs, and the `warnings` of a result that has a best."""
-    best, baseline = cast("TrialSummary", result.best), result.trials[0]
-    told, untuned = (instructions_of(one.candidate.values) for one in (best, baseline))
-    copied = copied_instructions(told, untuned, plan.train.examples)
-    means = [one.mean for one in result.trials if one.split == "validation" and one.mean is not None]
-    found = Findings(
-        low=ends[0],
-        high=ends[1],
-        rows=len(best.scores),
-        gap=gap,
-        baseline=baseline.mean,
-        score=best.mean,
-        candidate_scores=means,
-        copied=copied,
-    )
-    return {"copied": copied, "warnings": list(cautions(found))}
 
 
 def _picked(
@@ -214,14 +194,3 @@ def _picked(
     if limits:
         return within(front, limits)
     return knee(front, objectives) if preference is None else pick(front, objectives, preference)
-
-
-def _built(plan: SearchPlan, best: TrialSummary) -> Program:
-    """Return the program of a candidate with the demonstrations it needs and no others."""
-    pool = DemoPool(plan.train.examples)
-    program = plan.program.with_demo_pool(pool).with_values(best.candidate.to_json())
-    chosen = [program.values[name] for name, one in program.demo_pools.items() if one is pool]
-    if any(value["select"] == "nearest" for value in chosen):
-        return program
-    ids = dict.fromkeys(id_ for value in chosen for id_ in value.get("ids", ()))
-    return program.with_demo_pool(pool.subset(list(ids)))

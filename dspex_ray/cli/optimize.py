@@ -15,6 +15,7 @@ from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSp
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, Settings, StoreUrl
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
+from dspex_ray.cli.picks import Pick, picking, show_picked
 from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
@@ -37,6 +38,7 @@ def optimize(
         list[str] | None,
         typer.Option(help="A measure to make large or small: score, cost_usd, latency_s, ...; give it several times."),
     ] = None,
+    pick: Pick = None,
     metric: Metric = None,
     validation: Annotated[str | None, typer.Option(help="Rows to choose by; default: a part of --data.")] = None,
     map_: Mapping = None,
@@ -74,7 +76,7 @@ def optimize(
     from dspex_ray.optimization import optimize as optimize_program  # noqa: PLC0415 - see above
     from dspex_ray.search_outlook import Limits  # noqa: PLC0415 - see above
 
-    kept = open_store(store)
+    kept, chooses = open_store(store), picking(pick)
     asked, _ = instance(program, None, lm, kept)
     options: dict[str, Any] = {
         "metric": metric,
@@ -110,10 +112,14 @@ def optimize(
             show_outlook(ahead)
     with bar("optimize") as tell:
         result = optimize_program(asked, rows, progress=search_bar(tell), **options)
+    if not json:
+        _show(result, result.version.program)
+    picked = None if chooses is None else chooses.found(result)
     if json:
-        print_json({**result.to_json(), "outlook": None if ahead is None else ahead.to_json()})
-        return
-    _show(result, result.version.program)
+        told = {"outlook": None if ahead is None else ahead.to_json(), "picked": picked}
+        print_json({**result.to_json(), **told})
+    elif picked is not None:
+        show_picked(picked, result.version.program)
 
 
 def _settings(pairs: Sequence[str] | None) -> dict[str, Any] | None:
@@ -167,7 +173,10 @@ def _show(result: Optimized, path: str) -> None:
 
 
 def _show_front(result: Optimized) -> None:
-    table = Table("trial", *(one.name for one in result.objectives), title="No candidate beats these in all objectives")
+    title = "No candidate beats these in all objectives"
+    table = Table("trial", *(one.name for one in result.objectives), "version", title=title)
+    versions = {one.facts["trial"]: str(one.number) for one in result.versions}
     for trial in result.pareto:
-        table.add_row(str(trial.number), *(f"{trial.measures[one.name]:.4g}" for one in result.objectives))
+        measures = (f"{trial.measures[one.name]:.4g}" for one in result.objectives)
+        table.add_row(str(trial.number), *measures, versions.get(trial.number, ""))
     out.print(table)

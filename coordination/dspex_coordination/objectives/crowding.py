@@ -1,4 +1,4 @@
-"""Crowding distance: how lonely each point of a front is."""
+"""Crowding distance: how lonely each point of a front is, and which points cover it evenly."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def crowding_distance(points: Floats) -> Floats:
         if span > 0:
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return distance
+
+
+def spread(points: Floats, count: int) -> list[int]:
+    """Return in order the positions of up to `count` points that cover a front: the most crowded go, one by one."""
+    points = np.asarray(points, dtype=np.float64)
+    inside = np.arange(len(points))
+    while len(inside) > count:
+        inside = np.delete(inside, np.argmin(crowding_distance(points[inside])))
+    return [int(position) for position in inside]

@@ -18,7 +18,7 @@ import numpy as np
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import OptimizerError
 from dspex_coordination.objectives.comparison import gains, violation
-from dspex_coordination.objectives.crowding import crowding_distance
+from dspex_coordination.objectives.crowding import crowding_distance, spread
 from dspex_coordination.objectives.front import ranks
 from dspex_coordination.optimizers.base import Ask, Told
 from dspex_coordination.optimizers.draws import seeded
@@ -167,8 +167,7 @@ class NSGA2(SearchOptimizer):
         places: dict[int, tuple[float, float]] = {}
         for front in range(int(fronts.max(initial=-1)) + 1):
             inside = np.flatnonzero(fronts == front)
-            while len(inside) > self._population - len(places):
-                inside = np.delete(inside, np.argmin(crowding_distance(points[inside])))
+            inside = inside[spread(points[inside], self._population - len(places))]
             lonely = crowding_distance(points[inside])
             places |= {int(i): (float(front), -float(far)) for i, far in zip(inside, lonely, strict=True)}
             if len(places) == self._population:
