@@ -30,6 +30,7 @@ from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
 from dspex_ray.program_worker import Bench
 from dspex_ray.programs.program import Program
+from dspex_ray.programs.teaching import TeacherSource, taught_by
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.search import Search, build_sweep
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run
@@ -65,6 +66,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     fork: str | None = None,
     reproducible: bool = True,
     prompt_lm: str | LM | None = None,
+    teacher: str | LM | None = None,
     store: Store | None = None,
     workers: int = 2,
     runtime: RuntimeName = "ray",
@@ -85,7 +87,8 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     `settings` are that optimizer's own, such as `{"minibatch": 5}`; a run is resumed with those it began with.
 
     An optimizer of programs (`PROGRAM_OPTIMIZERS`) also writes instructions, with `prompt_lm` or else with the model
-    of the program.
+    of the program. Where it makes demonstrations of how train rows are solved, `teacher` is the model that solves them
+    at first, in place of all models of the program; rows count by the same metric, and candidates are scored without.
 
     `trials` bounds the candidates, `budget_usd` the money, `stop` whatever else, such as `NoImprovement(10) |
     TimeSpent(3600)`: what is under way is finished. `hard_budget_usd` is a `Budget` of the run, checked before each
@@ -122,6 +125,7 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
         workers=workers,
         reproducible=reproducible,
         settings=settings,
+        teacher=checked_lm(teacher),
     )
     check_workers(workers)
     check_runtime(runtime)
@@ -131,12 +135,13 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     if resume is not None:
         SweepStore(kept.database).request(resume, "resume", {}, clock.now())  # a paused run would stay so
     if plan.is_new:
-        asyncio.run(_preflight(plan, run_id, kept))
+        asyncio.run(_preflight(plan, run_id, kept, request.teacher))
     bench = Bench(
         train=plan.train.examples,
         validation=plan.validation.examples,
         metric=plan.metric,
         prompt_lm=checked_lm(prompt_lm),
+        teacher=request.teacher,
     )
     try:
         with (
@@ -155,14 +160,19 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     return keep_best(plan, result, kept, clock)
 
 
-async def _preflight(plan: SearchPlan, run_id: str, store: Store) -> None:
+async def _preflight(plan: SearchPlan, run_id: str, store: Store, teacher: str | LM | None) -> None:
     """Answer one row before any agent starts: a wrong key, an unreachable model or a broken metric shows at once."""
+    source = None if teacher is None else TeacherSource.of(plan.program, teacher)
     with ledger(store), tagged(run_id=run_id):
         try:
             await evaluate_rows(plan.program, plan.validation.examples[:1], plan.metric)
+            if source is not None:
+                await evaluate_rows(taught_by(plan.program, source), plan.train.examples[:1], plan.metric)
         finally:
             await plan.program.aclose()
             await close_metric(plan.metric)
+            if source is not None:
+                await source.aclose()
 
 
 async def _drive(system: AgentSystem, search: Search, progress: Progress | None) -> SweepResult:

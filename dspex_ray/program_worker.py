@@ -25,6 +25,7 @@ from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.parcel import Parcel
 from dspex_ray.programs.model_source import ModelSource
 from dspex_ray.programs.program import Program
+from dspex_ray.programs.teaching import TeacherSource, taught_by
 from dspex_ray.prompting.rollouts import rollout
 from dspex_ray.store import Version
 from dspex_ray.tracing import Span, TracingSettings, flush, span
@@ -63,6 +64,8 @@ class Bench:
     concurrency: int = 16
     prompt_lm: str | LM | None = None
     """The model that runs errands; by default the program's own."""
+    teacher: str | LM | None = None
+    """The model that evaluates rows with `teacher`."""
 
 
 class WorkLostError(Exception):
@@ -97,6 +100,7 @@ class ProgramWorker:
         self._meter: LedgerMeter | None = None
         self._context: AgentContext | None = None
         self._prompt_source: ModelSource | None = None
+        self._teacher: TeacherSource | None = None
 
     async def start(self, context: AgentContext) -> None:
         """Begin to send the records of model calls to the ledger, and to share budgets and limits with the system."""
@@ -146,10 +150,12 @@ class ProgramWorker:
                 last_first.callback(SHARED_LENDER.withdraw, self._lender)
             if self._bench is not None:
                 last_first.push_async_callback(close_metric, self._bench.metric)
-                if self._bench.prompt_lm is not None and not isinstance(self._bench.prompt_lm, str):
-                    last_first.push_async_callback(self._bench.prompt_lm.aclose)  # a copy: it came with the bench
-            if self._prompt_source is not None:
-                last_first.push_async_callback(self._prompt_source.aclose)
+                for lm in (self._bench.prompt_lm, self._bench.teacher):
+                    if lm is not None and not isinstance(lm, str):
+                        last_first.push_async_callback(lm.aclose)  # a copy: it came with the bench
+            for source in (self._prompt_source, self._teacher):
+                if source is not None:
+                    last_first.push_async_callback(source.aclose)
             for program in self._used:
                 last_first.push_async_callback(program.aclose)
             if self._tracing is not None:
@@ -189,6 +195,8 @@ class ProgramWorker:
         if work.split == "errand":
             return await self._run_errand(work, self._bench)
         program = self._program.with_demo_pool(self._pool).with_values(work.candidate_values)
+        if work.teacher:
+            program = taught_by(program, self._teaching(self._bench))
         split = self._bench.train if work.split == "train" else self._bench.validation
         repeats = rollout(work.trial if work.fresh else 0)
         with repeats, recording() as log, tagged(run_id=work.run_id, trial=work.trial), self._metered(), self._span():
@@ -220,6 +228,13 @@ class ProgramWorker:
                 raise
         row = RowResult(0, None, answer, log.cost_usd)
         return RowsEvaluated((row,), tuple(record.as_row() for record in log.records))
+
+    def _teaching(self, bench: Bench) -> TeacherSource:
+        if bench.teacher is None:
+            raise UsageError("The optimizer asks for a teacher, and there is none: give optimize(teacher=...).")
+        if self._teacher is None:
+            self._teacher = TeacherSource.of(self._program, bench.teacher)
+        return self._teacher
 
     def _errand_model(self, bench: Bench) -> LM:
         if bench.prompt_lm is None:

@@ -29,12 +29,13 @@ from dspex_ray.configuration import chosen_lm
 from dspex_ray.data import Dataset, leakage, load_data
 from dspex_ray.demos import DemoPool
 from dspex_ray.errors import DataError, NothingToTuneError, UnknownNameError, UsageError
+from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, default_metric, resolve_metric
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
 from dspex_ray.programs.program import Program
 from dspex_ray.search import Search, require_tunable
-from dspex_ray.search_settings import checked_settings
+from dspex_ray.search_settings import checked_settings, require_taught
 from dspex_ray.store import Store
 
 _MAX_VALIDATION = 500
@@ -62,6 +63,7 @@ class SearchRequest:
     workers: int | None = None
     reproducible: bool = True
     settings: Mapping[str, Any] | None = None
+    teacher: str | LM | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +92,11 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
     metric = default_metric(type(program), dataset) if request.metric is None else resolve_metric(request.metric)
     context = _context(request, space, train, held, store)
     name = _optimizer(request.optimizer, context, None if is_new else _recorded_optimizer(run_id, store))
-    described = {"model": _model_name(program), "metric": _metric_name(metric)}
-    wishes = {"settings": settings} if settings else {}
+    described = {"model": _model_name(program.lm_name), "metric": _metric_name(metric)}
+    wishes: dict[str, Any] = {"settings": settings} if settings else {}
+    if request.teacher is not None:
+        require_taught(name)
+        wishes["teacher"] = _model_name(request.teacher)
     search = Search(
         run_id=run_id,
         store=store,
@@ -102,7 +107,7 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         stop=request.stop,
         workers=request.workers,
         reproducible=request.reproducible,
-        sketch=ProgramSketch.of(program, train.examples) if name in PROGRAM_OPTIMIZERS else None,
+        sketch=_sketch(request, train) if name in PROGRAM_OPTIMIZERS else None,
         settings=settings,
     )
     if is_new:
@@ -122,6 +127,10 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
     return SearchPlan(
         program=program, train=train, validation=held, metric=metric, search=search, facts=facts, is_new=is_new
     )
+
+
+def _sketch(request: SearchRequest, train: Dataset) -> ProgramSketch:
+    return ProgramSketch.of(request.program, train.examples, has_teacher=request.teacher is not None)
 
 
 def _context(request: SearchRequest, space: Space, train: Dataset, held: Dataset, store: Store) -> SearchContext:
@@ -258,8 +267,8 @@ def _require_same_search(search: Search) -> None:
         raise UsageError(str(error)) from error
 
 
-def _model_name(program: Program) -> str:
-    lm = chosen_lm(program.lm_name)
+def _model_name(own: str | LM | None) -> str:
+    lm = chosen_lm(own)
     return lm if isinstance(lm, str) else lm.model
 
 

@@ -1,6 +1,6 @@
-"""What a search may be told beside its optimizer's name: the optimizer's settings, checked as far as no data is needed.
+"""What a search may be told beside its optimizer's name: settings and a teacher, checked before there are data.
 
-Names and types are checked by the optimizers' registries, values by the optimizers.
+Names and types of settings are checked by the registries of optimizers, values by the optimizers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from dspex_coordination.canonical import canonical_json
 from dspex_ray.errors import UsageError
+from dspex_ray.program_optimizers.registry import TAUGHT
 
 
 def checked_settings(optimizer: str, given: object) -> dict[str, Any]:
@@ -31,3 +32,12 @@ def checked_settings(optimizer: str, given: object) -> dict[str, Any]:
             f"{', '.join(given)}, or leave the settings out."
         )
     return dict(given)
+
+
+def require_taught(optimizer: str) -> None:
+    """Raise UsageError, which says which can, if an optimizer does not learn from a teacher."""
+    if optimizer not in TAUGHT:
+        raise UsageError(
+            f"The optimizer {optimizer!r} learns from no teacher; {' and '.join(TAUGHT)} do. Name one of these as "
+            "optimizer, or leave the teacher out."
+        )

@@ -13,7 +13,7 @@ from dspex_coordination.errors import SweepError
 from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
-from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, Settings, StoreUrl
+from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, Settings, StoreUrl, Teacher
 from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
 from dspex_ray.cli.picks import Pick, picking, show_picked
 from dspex_ray.cli.programs import instance, mapping_of
@@ -61,6 +61,7 @@ def optimize(
     estimate: WantsEstimate = False,
     runtime: Annotated[str, typer.Option(help="ray, or in-process for a debugger.")] = "ray",
     lm: Model = None,
+    teacher: Teacher = None,
     address: Address = None,
     store: StoreUrl = None,
     json: Json = False,
@@ -82,6 +83,7 @@ def optimize(
         "metric": metric,
         "optimizer": optimizer,
         "settings": _settings(set_),
+        "teacher": teacher,
         "objectives": objective or (),
         "stop": _stop_rule(minutes, calls, patience),
         "fork": fork,

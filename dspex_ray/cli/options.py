@@ -30,6 +30,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="name=value of a setting of the optimizer, such as minibatch=5. May be repeated."),
 ]
+Teacher = Annotated[
+    str | None,
+    typer.Option("--teacher", help="A model whose solutions of train rows are shown; the program's is what is tuned."),
+]
 WhichVersion = Annotated[
     str | None, typer.Option("--version", help="A number, `latest`, a label or a hash; without it the untuned program.")
 ]

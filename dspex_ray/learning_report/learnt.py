@@ -123,7 +123,7 @@ def _rows(kept: SweepStore, run: SearchRun, best: FinishedTrial) -> tuple[RowRes
 def _train_score(kept: SweepStore, run: SearchRun, best: FinishedTrial) -> float | None:
     scores: dict[int, float] = {}
     for one in run.trials:
-        if one.split == "train" and one.candidate == best.candidate and not one.failed:
+        if one.split == "train" and not one.teacher and one.candidate == best.candidate and not one.failed:
             scores |= {row.result.row: row.result.score or 0.0 for row in kept.rows(run.run_id, one.number)}
     return fsum(scores.values()) / len(scores) if scores else None
 

@@ -215,7 +215,8 @@ class BeaconPrograms(SearchOptimizer):
         rows = rng.sample(range(self.context.train_rows), min(_LOOK_ROWS, self.context.train_rows))
         self._round, self._next_at = self._round + 1, len(self._scored) + self._every
         self._looked_at[number] = candidate
-        return Ask(candidate, split="train", rows=tuple(sorted(rows)), traced=True)
+        teacher = self._sketch.has_teacher and self._round == 1  # later it is its own failures that matter
+        return Ask(candidate, split="train", rows=tuple(sorted(rows)), traced=True, teacher=teacher)
 
     def _take_result(self, told: Told) -> None:
         self._scored.append(told.number)

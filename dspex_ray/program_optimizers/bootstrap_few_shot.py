@@ -4,10 +4,11 @@
 |------------------------------|-------------------------------------------------------------------------------------|
 | the opening                  | the default and the early candidates                                                |
 | labelled sets                | train rows as they are, for the predictors whose fields are those of the whole      |
-| a look                       | the best candidate so far, the teacher, on some train rows, traced                  |
+| a look                       | the best candidate so far, with the teacher's model, on some train rows, traced     |
 | sets                         | all predictors at once: the first bootstrapped demonstrations, then random sets     |
 | further looks, between sets  | at rows that gave nothing yet, while a predictor has too few: with the program's    |
-|                              | other models as teachers, and with a better candidate once there is one             |
+|                              | other models as teachers, and with a better candidate once there is one; without    |
+|                              | the teacher where it solved none of those it was asked last                         |
 
 All but the looks are scored on the validation rows, which alone decide: what a bad teacher wrote does no harm.
 """
@@ -199,21 +200,27 @@ class BootstrapFewShot(SearchOptimizer):
         enough = all(shelf.rows >= _ENOUGH * min(settings.bootstrapped, shelf.variable.max) for shelf in self._shelves)
         if enough or len(looks) >= settings.looks:
             return None
-        for teacher in self._teachers(looks):
-            before = [ask.rows or () for ask in looks.values() if ask.candidate.key == teacher.key]
+        for candidate, teacher in self._teachers(looks):
+            asked = [ask for ask in looks.values() if ask.teacher == teacher]
+            before = [ask.rows or () for ask in asked if teacher or ask.candidate.key == candidate.key]
             if before and self._passed.isdisjoint(before[-1]):
                 continue  # it solved none of those it was asked last
             known = self._passed.union(*before)
             rows = [row for row in self._order if row not in known][: settings.rows]
             if rows:
-                return Ask(teacher, "train", tuple(sorted(rows)), traced=True)
+                return Ask(candidate, "train", tuple(sorted(rows)), traced=True, teacher=teacher)
         return None
 
-    def _teachers(self, looks: Mapping[int, Ask]) -> Iterator[Candidate]:
-        """Yield the best candidate with the teacher's values; with the other models first, where it taught before."""
+    def _teachers(self, looks: Mapping[int, Ask]) -> Iterator[tuple[Candidate, bool]]:
+        """Yield the best candidate with the teacher's values, and whether the teacher's model answers.
+
+        Where it taught by itself before, that with the program's other models comes first.
+        """
         base = self._with(self._base(), self.few_shot.teacher or {})
         own = self.space.complete(base)
-        if any(ask.candidate.key == own.key for ask in looks.values()):
+        if self._sketch.has_teacher:
+            yield own, True
+        if any(ask.candidate.key == own.key and not ask.teacher for ask in looks.values()):
             models = {
                 name: one
                 for name, one in self.space.variables.items()
@@ -223,8 +230,8 @@ class BootstrapFewShot(SearchOptimizer):
             for option in reversed(list(dict.fromkeys(str(o) for one in models.values() for o in one.options))):
                 values = {**base, **{name: option for name, one in models.items() if option in one.options}}
                 if self.space.feasible(values):
-                    yield self.space.complete(values)
-        yield own
+                    yield self.space.complete(values), False
+        yield own, False
 
     def _next_set(self, number: int) -> Ask | None:
         """Return a set that was not asked before, or else any such candidate; None if there is none."""

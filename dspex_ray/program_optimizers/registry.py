@@ -27,6 +27,8 @@ _SETTINGS: dict[str, str] = {  # of those that keep theirs in a class of its own
     "reflective": "dspex_ray.program_optimizers.reflective_settings:ReflectiveSettings",
 }
 PROGRAM_OPTIMIZERS = tuple(_HOMES)
+TAUGHT = ("beacon_programs", "bootstrap_few_shot")
+"""Those that have a teacher show how train rows are solved, where there is one."""
 
 
 def make_program_optimizer(

@@ -45,19 +45,21 @@ class Predictor:
 class ProgramSketch:
     """A program's name, what it is for, its predictors in the order of their declaration, and the train rows.
 
-    `rows` stand in the order of the train split: row k of a trial on it is `rows[k]`.
+    `rows` stand in the order of the train split: row k of a trial on it is `rows[k]`. `has_teacher` says whether there
+    is a model that answers trials with `Ask.teacher`.
     """
 
     name: str
     purpose: str
     predictors: tuple[Predictor, ...]
     rows: tuple[Example, ...]
+    has_teacher: bool = False
 
     @staticmethod
-    def of(program: Program, rows: Sequence[Example]) -> ProgramSketch:
+    def of(program: Program, rows: Sequence[Example], *, has_teacher: bool = False) -> ProgramSketch:
         """Return what is to be known of a program and its train rows."""
         found = tuple(_predictor(path, one) for path, one in predictors(program).items())
-        return ProgramSketch(type(program).__name__, str(program.instruction), found, tuple(rows))
+        return ProgramSketch(type(program).__name__, str(program.instruction), found, tuple(rows), has_teacher)
 
     def steps_by_place(self, note: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
         """Return the steps of a traced row (see `dspex_ray.prompting.steps`) by predictor; {} where there are none."""

@@ -104,6 +104,9 @@ class Ask:
     With `traced` the worker tells how each row went, in `Told.notes`. An `errand` scores nothing: its candidate is any
     JSON object, which a worker answers with JSON, told as the one output; it is a trial for the journal's sake, and
     counts as none for `max_trials` or any stop rule but those on money, calls and time.
+
+    With `teacher` another evaluates than whom the candidate is for, so that others can learn from how it goes: its
+    rows are taken over by trials that want the teacher too, and by no others.
     """
 
     candidate: Candidate
@@ -111,6 +114,7 @@ class Ask:
     rows: tuple[int, ...] | None = None
     fresh: bool = False
     traced: bool = False
+    teacher: bool = False
 
 
 @dataclass(frozen=True, slots=True)

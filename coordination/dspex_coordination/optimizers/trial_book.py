@@ -111,6 +111,7 @@ class TrialBook:
                     "rows": None if ask.rows is None else list(ask.rows),
                     "fresh": ask.fresh,
                     "traced": ask.traced,
+                    "teacher": ask.teacher,
                 }
                 for ask in self._asks
             ],
@@ -121,7 +122,8 @@ class TrialBook:
         """Take over a saved book, and call `learn` with each result as it is noted, in the order of the tells."""
         for entry in state["asked"]:
             rows = None if entry["rows"] is None else tuple(entry["rows"])
-            self.ask(Ask(Candidate(entry["candidate"]), entry["split"], rows, entry["fresh"], entry["traced"]))
+            wishes = {name: entry[name] for name in ("fresh", "traced", "teacher")}
+            self.ask(Ask(Candidate(entry["candidate"]), entry["split"], rows, **wishes))
         for entry in state["told"]:
             candidate = self._asks[entry["number"]].candidate.to_json()
             blank = [None] * len(entry["rows"])

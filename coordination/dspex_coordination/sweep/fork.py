@@ -34,6 +34,8 @@ def _told(store: SweepReader, record: SweepRecord) -> Iterator[Told]:
         recorded.setdefault(row.trial, {})[row.result.row] = row.result.score
     known: dict[tuple[str, str], dict[int, float | None]] = {}
     for trial in store.trials(record.run_id):
+        if trial.teacher:
+            continue  # says nothing of the candidate
         scores = known.setdefault((trial.candidate.key, trial.split), {})
         scores |= recorded.get(trial.number, {})
         if trial.told_at is not None and trial.failed is None and trial.split != "errand":

@@ -229,7 +229,8 @@ class HandOuts:
 
     def _payload(self, unit: Unit, trial: Trial) -> EvaluateRows:
         values, ask = trial.candidate.to_json(), trial.ask
-        return EvaluateRows(self._run_id, unit.trial, values, unit.split, unit.rows, ask.traced, ask.fresh)
+        wishes = {"traced": ask.traced, "fresh": ask.fresh, "teacher": ask.teacher}
+        return EvaluateRows(self._run_id, unit.trial, values, unit.split, unit.rows, **wishes)
 
     def _work(self, flight: Flight, trial: Trial) -> Work:
         """Return a unit whose affinity is its place in the split: equal rows of all trials meet at one worker."""

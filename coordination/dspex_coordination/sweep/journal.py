@@ -183,5 +183,5 @@ class _Feed:
 
 def _ask_json(ask: Ask) -> dict[str, Any]:
     rows = None if ask.rows is None else list(ask.rows)
-    wishes = {name: True for name in ("fresh", "traced") if getattr(ask, name)}
+    wishes = {name: True for name in ("fresh", "traced", "teacher") if getattr(ask, name)}
     return {"candidate": ask.candidate.to_json(), "split": ask.split, "rows": rows, **wishes}

@@ -16,7 +16,8 @@ SweepStatus = Literal["running", "paused", "finished", "budget", "cancelled", "f
 class TrialSummary:
     """A finished trial. `rows` and `scores` go together and are empty for a failed one; `failed` says why.
 
-    `cost_usd` is what its own rows cost; those taken over from an earlier trial cost nothing again.
+    `cost_usd` is what its own rows cost; those taken over from an earlier trial cost nothing again. With `teacher` it
+    is the teacher that scored, not the candidate by itself.
     """
 
     number: int
@@ -28,6 +29,7 @@ class TrialSummary:
     cost_usd: float
     failed: str | None
     measures: Mapping[str, float] = field(default_factory=dict, compare=False)  # some are times, which no run repeats
+    teacher: bool = False
 
 
 @dataclass(frozen=True, slots=True)

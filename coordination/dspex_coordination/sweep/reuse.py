@@ -16,16 +16,16 @@ class KnownRows:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._trials: dict[tuple[str, str], list[Trial]] = {}
+        self._trials: dict[tuple[str, str, bool], list[Trial]] = {}
 
     def note(self, trial: Trial) -> None:
         """Take in a trial that was told; a failed one has no scores to offer."""
         if trial.own:
-            self._trials.setdefault((trial.candidate.key, trial.split), []).append(trial)
+            self._trials.setdefault(_what(trial), []).append(trial)
 
     def offer(self, trial: Trial) -> None:
         """Give a new trial the rows there are, each from the trial that was told last, unless it wants fresh ones."""
-        known = self._trials.get((trial.candidate.key, trial.split), ())
+        known = self._trials.get(_what(trial), ())
         if trial.ask.fresh or not known:
             return
         lacking = {row for row in trial.rows if trial.lacks(row)}
@@ -34,3 +34,7 @@ class KnownRows:
             if wanted:
                 trial.reuse([result for result in self._fetch(earlier.number) if result.row in wanted])
                 lacking -= wanted
+
+
+def _what(trial: Trial) -> tuple[str, str, bool]:
+    return trial.candidate.key, trial.split, trial.ask.teacher

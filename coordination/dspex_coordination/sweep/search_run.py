@@ -20,4 +20,5 @@ def search_run(record: SweepRecord, trials: Sequence[TrialRecord]) -> SearchRun:
 
 def _finished(record: SweepRecord, trial: TrialRecord) -> FinishedTrial:
     rows = record.rows_of(trial)
-    return FinishedTrial(trial.number, trial.candidate, rows, trial.measures, trial.cost_usd, trial.failed, trial.split)
+    told = trial.measures, trial.cost_usd, trial.failed
+    return FinishedTrial(trial.number, trial.candidate, rows, *told, trial.split, trial.teacher)

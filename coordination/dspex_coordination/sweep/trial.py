@@ -122,6 +122,7 @@ class Trial:
             self.cost_usd,
             self.failed,
             told.measures,
+            self.ask.teacher,
         )
 
 
