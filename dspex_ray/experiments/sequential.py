@@ -26,7 +26,7 @@ LEAST: Final = 30
 
 _PRIOR: Final = 0.5  # Jeffreys' for a rate
 _LEAST_RATE: Final = 1e-12
-_HALVINGS: Final = 40  # of an interval of length 1: to 1e-12
+_HALVINGS: Final = 30  # of an interval of length 1: to 1e-9
 
 
 @dataclass(frozen=True, slots=True)
