@@ -59,7 +59,7 @@ _DEFAULT_STEPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
-    """From the arm `old` to the arm `new`, by steps, to everything. Raises ConfigurationError with all that is wrong."""
+    """From the arm `old` to the arm `new`, by steps, to everything. Raises ConfigurationError with all faults."""
 
     old: str
     new: str
