@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from dspex_agents import Clock, IdSource, RandomIds, SystemClock
 from dspex_agents.errors import AgentSystemError
 from dspex_coordination.sweep import SweepStore
-from dspex_ray.agent_system import RuntimeName
 from dspex_ray.calls import tagged
 from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.data import Dataset, load_data
@@ -21,17 +20,16 @@ from dspex_ray.errors import (
     InterruptedRunError,
     LMError,
     UnknownNameError,
-    UsageError,
 )
 from dspex_ray.evaluation import evaluate
-from dspex_ray.metrics import Metric, MetricError
+from dspex_ray.metrics import MetricError
 from dspex_ray.optimization import Progress, optimize
 from dspex_ray.optimized import Optimized
 from dspex_ray.programs.program_ref import program_from_state
 from dspex_ray.store import Store, Version, WatchStep
-from dspex_ray.versions.drift import Drift, DriftPolicy, Next
-from dspex_ray.versions.gate import Gate
+from dspex_ray.versions.drift import Drift, Next
 from dspex_ray.versions.promotion import HeldOut, Promotion, promote
+from dspex_ray.versions.watch_plan import WatchPlan, require_search
 from dspex_ray.versions.watch_rows import WatchRows, part
 from dspex_ray.versions.watch_state import Underway, WatchState, decide
 
@@ -40,39 +38,6 @@ StepKind = Literal["checked", "unchecked", "begun", "promoted", "offered", "refu
 but waits for someone to move the label, or did not pass; one that came to no version."""
 
 _RESUMABLE = (LMError, ClusterError, BudgetExceededError, AgentSystemError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchPlan:
-    """What is watched and how. `data` is a path that is read anew for each step; new rows stand at its end.
-
-    A check scores the newest `rows` that the version has not seen, at least `min_rows`. The gate judges by `held_out`
-    or else by a third of those rows, which is then never learnt from. `budget_usd` is that of one optimisation.
-    """
-
-    program: str
-    data: Any
-    label: str = "production"
-    policy: DriftPolicy = field(default_factory=DriftPolicy)
-    metric: str | Metric | None = None
-    mapping: Mapping[str, str] | None = None
-    held_out: Any = None
-    rows: int = 200
-    min_rows: int = 30
-    optimizer: str = "auto"
-    trials: int = 30
-    budget_usd: float | None = None
-    seed: int = 0
-    workers: int = 2
-    runtime: RuntimeName = "ray"
-    address: str | None = None
-    gate: Gate = field(default_factory=lambda: Gate(min_gain=0.01))
-    promotes: bool = False
-    by: str = "watch"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min_rows <= self.rows:
-            raise UsageError(f"A check takes at least 1 row and at most {self.rows}, got min_rows={self.min_rows}.")
 
 
 class _Given:
@@ -103,7 +68,7 @@ class Watch:
     ) -> None:
         self._plan, self._store, self._progress = plan, store, progress
         self._clock, self._ids = clock or SystemClock(), ids or RandomIds()
-        self._version()
+        require_search(plan, self._version())
 
     def run(self, wait: Callable[[float], None], tell: Callable[[WatchStep | Next], None]) -> None:
         """Take steps for ever; `wait` is asked to let so many seconds pass, `tell` is told of each step and wait."""
@@ -163,7 +128,6 @@ class Watch:
         self, dataset: Dataset, version: Version, state: WatchState, last: WatchStep | None, why: str
     ) -> WatchStep:
         underway = state.underway
-        resumed = underway is not None
         if underway is None:
             plan = self._plan
             settings = {"optimizer": plan.optimizer, "trials": plan.trials, "seed": plan.seed}
@@ -182,10 +146,7 @@ class Watch:
         except (DspexError, AgentSystemError) as error:
             now = self._clock.now()
             after = state.failed(now, resumable=isinstance(error, _RESUMABLE))
-            step = self._keep("failed", now, after, last, {**told, "error": str(error)})
-            if isinstance(error, UsageError) and not isinstance(error, DataError) and not resumed:
-                raise  # the caller's mistake, which no later try mends
-            return step
+            return self._keep("failed", now, after, last, {**told, "error": str(error)})
         facts = {**told, "new_version": found.version.number, "cost_usd": found.cost_usd, "gate": judged.to_json()}
         return self._ended(state, underway, last, facts, judged)
 
@@ -197,10 +158,13 @@ class Watch:
                 f"The first {underway.rows} rows of {dataset.source} are not those that run {underway.run_id} began "
                 "with, so it cannot be resumed."
             )
-        rows = WatchRows.of(dataset, version, self._store)
+        program, rows = program_from_state(version.state), WatchRows.of(dataset, version, self._store)
+        held = part(dataset, rows.held, "held out")
+        if plan.held_out is not None:
+            held = load_data(plan.held_out, type(program), mapping=plan.mapping)  # before anything is spent
         begun = SweepStore(self._store.database).find(underway.run_id) is not None
         found = optimize(
-            program_from_state(version.state),
+            program,
             part(dataset, rows.learnt, "to learn from"),
             metric=plan.metric,
             budget_usd=plan.budget_usd,
@@ -214,14 +178,12 @@ class Watch:
             clock=self._clock,
             **underway.settings,
         )
-        data = part(dataset, rows.held, "held out") if plan.held_out is None else plan.held_out
-        held_out = HeldOut(data=data, metric=plan.metric, mapping=plan.mapping)
         judged = promote(
             self._store,
             version.program,
             found.version.number,
             label=plan.label,
-            held_out=held_out,
+            held_out=HeldOut(data=held, metric=plan.metric),
             by=plan.by,
             now=self._clock.now(),
             gate=plan.gate,

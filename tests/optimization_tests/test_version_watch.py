@@ -21,7 +21,8 @@ from dspex_ray.metrics import exact
 from dspex_ray.store import MoveLabel, Store, WatchStep, open_store
 from dspex_ray.versions.drift import DriftPolicy, Next
 from dspex_ray.versions.gate import Gate
-from dspex_ray.versions.watching import Watch, WatchPlan
+from dspex_ray.versions.watch_plan import WatchPlan
+from dspex_ray.versions.watching import Watch
 
 HOUR = 3600.0
 ROWS = load_data(str(DATA), ShopRoute).examples
@@ -167,12 +168,32 @@ def test_a_watch_that_never_worked_raises_what_is_wrong(store: Store, data: Call
     assert kinds(store) == []
 
 
-def test_a_mistake_of_the_caller_ends_the_watch_before_it_is_repeated(store: Store, data: Callable[..., str]) -> None:
-    watching = watch(store, ManualClock(HOUR), data(100), optimizer="no-such")
+def test_what_no_optimisation_could_begin_with_is_said_before_one_is_due(
+    store: Store, data: Callable[..., str]
+) -> None:
+    wishes: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"optimizer": "no-such"}, "no-such"),
+        ({"workers": 0}, "1 worker"),
+        ({"trials": 0}, "trials"),
+    )
+    for wrong, said in wishes:
+        with pytest.raises(UsageError, match=said):
+            watch(store, ManualClock(HOUR), data(100), None, **wrong)
+
+
+def test_an_optimisation_that_fails_is_let_be_for_a_while_and_costs_nothing_where_held_out_rows_are_gone(
+    store: Store, data: Callable[..., str]
+) -> None:
+    clock = ManualClock(HOUR)
+    watching = watch(store, clock, data(160), held_out="gone.csv")
     watching.step()
-    with pytest.raises(UnknownNameError, match="no-such"):
-        watching.step()
-    assert kinds(store) == ["checked", "begun", "failed"]
+    calls = store.totals().calls
+    failed = kept(watching.step())
+    assert (failed.kind, "gone.csv" in failed.facts["error"]) == ("failed", True)
+    assert store.totals().calls == calls
+    waits = watching.step()
+    assert isinstance(waits, Next)
+    assert waits.at == 1.5 * HOUR
 
 
 async def gated(example: Any, output: Any) -> float:

@@ -22,7 +22,7 @@ from dspex_ray.versions.drift import DriftPolicy, Next
 from dspex_ray.versions.gate import Gate
 
 if TYPE_CHECKING:
-    from dspex_ray.versions.watching import WatchPlan
+    from dspex_ray.versions.watch_plan import WatchPlan
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
@@ -89,7 +89,7 @@ def watch(
         retry_after_s=seconds(retry_after, "--retry-after"),
     )
     # a third of the time of `--help`
-    from dspex_ray.versions.watching import WatchPlan  # noqa: PLC0415 - see above
+    from dspex_ray.versions.watch_plan import WatchPlan  # noqa: PLC0415 - see above
 
     plan = WatchPlan(
         program=path,
