@@ -15,6 +15,7 @@ from dspex_ray.errors import UsageError
 from dspex_ray.intervals import interval
 from dspex_ray.learning_report.cautions import Findings, cautions, copied_instructions
 from dspex_ray.learning_report.changes import instructions_of
+from dspex_ray.learning_report.teachers import teacher_cautions
 from dspex_ray.lm.prices import price_table
 from dspex_ray.programs.program import Program
 from dspex_ray.search_plan import SearchPlan
@@ -118,4 +119,4 @@ class TrialVersions:
             candidate_scores=[one.mean for one in trials if one.split == "validation" and one.mean is not None],
             copied=copied,
         )
-        return {"copied": copied, "warnings": list(cautions(found))}
+        return {"copied": copied, "warnings": [*cautions(found), *teacher_cautions(trials)]}

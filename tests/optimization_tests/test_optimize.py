@@ -91,6 +91,7 @@ class TestSearching:
             "pareto": [
                 {"trial": best.number, "measures": dict(best.measures), "values": best.candidate.to_json()},
             ],
+            "versions": [{"version": 1, "trial": best.number}],
             "stopped_by": None,
             "version": 1,
             "program": "dspex_ray.demo.program:ShopRoute",
