@@ -108,7 +108,7 @@ class BootstrapFewShot(SearchOptimizer):
         self.space.complete(self._with(self.space.default(), settings.teacher or {}))  # raises for a wrong teacher
         self._emptied = (-1, -1)
         least = len(self.opening) + len(self._labelled) + 2
-        if context.max_trials < least:
+        if settings.looks and context.max_trials < least:
             _log.warning(
                 "%s: %d trials leave none for what the program makes itself; %d are the least that do.",
                 self.name,
