@@ -13,6 +13,7 @@ from typing import Any, Self
 
 Figures = dict[str, Any]
 _END_WITHIN_S = 10.0
+_ROOT = Path(__file__).parents[1]
 
 
 class Side:
@@ -22,7 +23,11 @@ class Side:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "side", module],
             cwd=Path(__file__).parent,
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # nothing is fetched, by DSPy neither
+            env={
+                **os.environ,
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # nothing is fetched, by DSPy neither
+                "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),  # the examples
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from side import Side
 
 from optimizers_bench.server import Weather, world
+from optimizers_bench.tasks import TASKS
 
 DSPY = ("simba", "miprov2", "gepa")
 
@@ -36,41 +39,54 @@ class Cells:
     """The measured cells, in a file of one JSON line each, so that an interrupted bench goes on where it was."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._lock = path, Lock()
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self._kept: dict[str, Mapping[str, Any]] = {row["cell"]: row["figures"] for row in map(json.loads, lines)}
 
     def figures(self, cell: Cell) -> Mapping[str, Any]:
         """Return `test`, `wall_s`, and `counted` at the server; runs the cell if it was not run before."""
         if cell.key not in self._kept:
-            found = _run(cell)
-            self._kept[cell.key] = found
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell.key, "figures": found}) + "\n")
-            counted = found["counted"].get("calls", 0)
-            print(
-                f"  {cell.side[:-5]} {cell.system} {cell.task} seed {cell.seed}: {found['test']:.3f} at {counted} calls"
-            )
+            self._keep(cell, _run(cell))
         return self._kept[cell.key]
+
+    def fill(self, cells: Iterable[Cell], at_once: int) -> None:
+        """Measure those that were not, some at once; not for cells whose wall time counts."""
+        wanted = [cell for cell in dict.fromkeys(cells) if cell.key not in self._kept]
+        with ThreadPoolExecutor(at_once) as threads:
+            for _ in threads.map(self.figures, wanted):
+                pass
+
+    def _keep(self, cell: Cell, found: dict[str, Any]) -> None:
+        counted = found["counted"].get("calls", 0)
+        name = f"{cell.side[:-5]} {cell.system} {cell.task} seed {cell.seed}"
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            self._kept[cell.key] = found
+            file.write(json.dumps({"cell": cell.key, "figures": found}) + "\n")
+            print(f"  {name}: {found['test']:.3f} at {counted} calls", flush=True)
 
 
 def _run(cell: Cell) -> dict[str, Any]:
     """Run a cell on a server of its own. What a program finds there is no failure; a side that ends is one."""
-    with world(cell.task, cell.seed, cell.weather) as server, Side(f"optimizers_bench.{cell.side}") as side:
-        urls = {"counted": server.url, "aside": server.aside}
-        if not cell.budget:
-            found = side.call("untuned", task=cell.task, seed=cell.seed, urls=urls)
-        else:
-            found = side.call(
-                "optimized",
-                system=cell.system,
-                task=cell.task,
-                seed=cell.seed,
-                urls=urls,
-                budget=cell.budget,
-                workers=cell.workers,
-            )
+    if cell.task not in TASKS:
+        return {**_called(cell, {}), "counted": {}}
+    with world(cell.task, cell.seed, cell.weather) as server:
+        found = _called(cell, {"counted": server.url, "aside": server.aside})
         return {**found, "counted": server.counted()}
+
+
+def _called(cell: Cell, urls: dict[str, str]) -> dict[str, Any]:
+    with Side(f"optimizers_bench.{cell.side}") as side:
+        if not cell.budget:
+            return side.call("untuned", task=cell.task, seed=cell.seed, urls=urls)
+        return side.call(
+            "optimized",
+            system=cell.system,
+            task=cell.task,
+            seed=cell.seed,
+            urls=urls,
+            budget=cell.budget,
+            workers=cell.workers,
+        )
 
 
 def registered() -> list[str]:

@@ -121,6 +121,9 @@ class Marks:
         self._task = task
         self._cases = {case.text: case for case in cases}
 
+    def __repr__(self) -> str:
+        return f"Marks({self._task!r})"  # a run is resumed with the metric of the same name
+
     def __call__(self, example: Any, output: Any) -> Scored:
         task = TASKS[self._task]
         given: Answer = output.model_dump(mode="json")

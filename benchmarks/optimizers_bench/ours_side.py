@@ -23,10 +23,15 @@ from optimizers_bench.tasks import TASKS, splits_of
 
 
 def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: int, workers: int) -> Figures:
-    """Search until so many calls are spent; return what the program found scores on the test cases."""
+    """Search until so many calls are spent; return what the program found scores on the test cases.
+
+    At most `workers` calls are made at once. `system` is an optimizer's name; with `+unordered` behind it the search
+    waits for no slow trial, with `+each` every worker asks for as many rows at once as it does by itself.
+    """
+    name, _, way = system.partition("+")
     cases = splits_of(TASKS[task], seed)
     metric = Marks(task, [*cases.train, *cases.validation, *cases.test])
-    program = PROGRAMS[task]().with_lm(_lm(urls["counted"], workers))
+    program = PROGRAMS[task]().with_lm(_lm(urls["counted"], workers * (16 if way == "each" else 1)))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         found = dspex.optimize(
@@ -34,11 +39,12 @@ def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: i
             rows_of(TASKS[task], cases.train),
             validation=rows_of(TASKS[task], cases.validation),
             metric=metric,
-            optimizer=system,
+            optimizer=name,
             trials=1000,
             stop=dspex.CallsSpent(budget),
             seed=seed,
             workers=workers,
+            reproducible=way != "unordered",
             runtime="in-process",
             store=open_store(f"sqlite:///{Path(folder) / 'store.db'}"),
         )
