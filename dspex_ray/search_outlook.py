@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dspex_coordination.optimizers import choose
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import Estimate, Range
 from dspex_ray.intervals import wilson
@@ -68,11 +67,11 @@ class Outlook:
         ]
 
 
-def outlook(search: Search, estimate: Estimate, limits: Limits) -> Outlook:
+def outlook(search: Search, estimate: Estimate, limits: Limits, reason: str = "") -> Outlook:
     """Return what to expect of a search, given an estimate of the same program on such rows.
 
-    The least is a round: the untuned program and one candidate on all validation rows. Raises UsageError if the limits
-    cannot pay for that.
+    `reason` says why this optimizer was chosen. The least is a round: the untuned program and one candidate on all
+    validation rows. Raises UsageError if the limits cannot pay for that.
     """
     context = search.context
     possible = context.space.bind(context.train_ids, context.train_labels).count(context.max_trials)
@@ -81,10 +80,9 @@ def outlook(search: Search, estimate: Estimate, limits: Limits) -> Outlook:
     _require_round(calls, cost, context.validation_rows, limits)
     least = min(trials, _ROUND) * context.validation_rows
     times = (least, trials * context.validation_rows, trials * context.validation_rows)
-    chosen = choose(context)
     return Outlook(
         optimizer=search.optimizer,
-        reason=chosen.reason if chosen.name == search.optimizer else "",
+        reason=reason,
         trials=trials,
         train_rows=context.train_rows,
         validation_rows=context.validation_rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dspex_coordination.candidate import Candidate
@@ -20,7 +20,7 @@ from dspex_coordination.objectives import (
     Bound,
     Objective,
 )
-from dspex_coordination.optimizers import OPTIMIZERS, choose, optimizer_factory
+from dspex_coordination.optimizers import OPTIMIZERS, Chosen, choose, optimizer_factory
 from dspex_coordination.optimizers.base import SearchContext
 from dspex_coordination.space import Space
 from dspex_coordination.sweep import StopRule, SweepStore, forked
@@ -35,6 +35,7 @@ from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.program_optimizers.sketch import ProgramSketch, told_space
 from dspex_ray.programs.program import Program
 from dspex_ray.search import Search, require_tunable
+from dspex_ray.search_choice import program_optimizer_for
 from dspex_ray.search_settings import checked_settings, require_taught
 from dspex_ray.store import Store
 
@@ -77,6 +78,8 @@ class SearchPlan:
     search: Search
     facts: Mapping[str, Any]
     is_new: bool
+    reason: str = ""
+    """Why this optimizer, where it was not named."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -86,12 +89,15 @@ class SearchPlan:
 
 def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) -> SearchPlan:
     """Check the request and split the data. Raises UsageError for whatever is wrong with it."""
-    program, space = request.program, checked_space(request)
     settings = checked_settings(request.optimizer, request.settings)
+    suited = _suited(request, None if is_new else _recorded_optimizer(run_id, store))
+    request = replace(request, optimizer=suited.name)
+    program, space = request.program, checked_space(request)
     dataset, train, held = _data(request)
     metric = default_metric(type(program), dataset) if request.metric is None else resolve_metric(request.metric)
     context = _context(request, space, train, held, store)
-    name = _optimizer(request.optimizer, context, None if is_new else _recorded_optimizer(run_id, store))
+    chosen = _known(suited, context)
+    name = chosen.name
     described = {"model": _model_name(program.lm_name), "metric": _metric_name(metric)}
     wishes: dict[str, Any] = {"settings": settings} if settings else {}
     if request.teacher is not None:
@@ -125,7 +131,14 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         "forked_from": request.fork,
     }
     return SearchPlan(
-        program=program, train=train, validation=held, metric=metric, search=search, facts=facts, is_new=is_new
+        program=program,
+        train=train,
+        validation=held,
+        metric=metric,
+        search=search,
+        facts=facts,
+        is_new=is_new,
+        reason=chosen.reason,
     )
 
 
@@ -232,17 +245,24 @@ def objective_named(name: str) -> Objective:
         raise UsageError(str(error)) from error
 
 
-def _optimizer(name: str, context: SearchContext, recorded: str | None) -> str:
-    """Return the optimizer to use; `auto` is what a recorded run began with, else what suits the search."""
-    if name == "auto":
-        return recorded or choose(context).name
-    if name in PROGRAM_OPTIMIZERS:
-        return name
-    try:
-        optimizer_factory(name)
-    except UnknownOptimizerError as error:
-        raise UnknownNameError("optimizer", name, [*OPTIMIZERS, *PROGRAM_OPTIMIZERS]) from error
-    return name
+def _suited(request: SearchRequest, recorded: str | None) -> Chosen:
+    """Return for `auto` what a recorded run began with, else what suits the program; `auto` where values are chosen."""
+    name = recorded if request.optimizer == "auto" and recorded is not None else request.optimizer
+    if name != "auto" or not isinstance(request.program, Program):
+        return Chosen(name, "")
+    return program_optimizer_for(request.program, request.trials) or Chosen(name, "")
+
+
+def _known(suited: Chosen, context: SearchContext) -> Chosen:
+    """Return the optimizer to use. Raises UnknownNameError with near matches."""
+    if suited.name == "auto":
+        return choose(context)
+    if suited.name not in PROGRAM_OPTIMIZERS:
+        try:
+            optimizer_factory(suited.name)
+        except UnknownOptimizerError as error:
+            raise UnknownNameError("optimizer", suited.name, [*OPTIMIZERS, *PROGRAM_OPTIMIZERS]) from error
+    return suited
 
 
 def _recorded_optimizer(run_id: str, store: Store) -> str | None:

@@ -20,7 +20,7 @@ def expected(program: Program, rows: Dataset, options: Mapping[str, Any], limits
     """
     plan = planned(program, rows, options)
     guessed = estimate(program, rows, metric=options["metric"], trials=options["trials"], seed=options["seed"])
-    return outlook(plan.search, guessed, limits)
+    return outlook(plan.search, guessed, limits, plan.reason)
 
 
 def planned(program: Program, rows: Dataset, options: Mapping[str, Any]) -> SearchPlan:

@@ -132,7 +132,7 @@ def test_a_file_in_another_encoding_is_refused(dspex: Run, folder: Path) -> None
         ("--lm vllm/mine", "set VLLM_BASE_URL"),
         ("--runtime cloud", "runtime must be 'ray' or 'in-process', got 'cloud'"),
         ("--resume run-typo", "No sweep 'run-typo'"),
-        ("--jsn", "(Possible options: --json). See `dspex optimize --help`."),
+        ("--jsn", "(Possible options: --json, --set). See `dspex optimize --help`."),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_before_anything_runs(dspex: Run, options: str, said: str) -> None:

@@ -145,7 +145,7 @@ class TestMoney:
             monkeypatch.setenv("OPENAI_API_KEY", "k")
             program = shop[0]().with_lm("openai/gpt-4o-mini")
             one = optimized(shop, store, program, trials=1)
-            found = optimized(shop, store, program, trials=50, budget_usd=one.cost_usd * 3)
+            found = optimized(shop, store, program, optimizer="bootstrap", trials=50, budget_usd=one.cost_usd * 3)
         assert one.cost_usd > 0
         assert 1 < len(found.history) < 50
         assert found.version.facts["status"] == "budget"

@@ -54,7 +54,7 @@ def expected(store: Store, program: dspex.Program | None = None, usd: float | No
     chosen = (program or Plain()).with_lm("embedded/nearest")
     rows = options.pop("rows", ROWS)
     plan = prepare(SearchRequest(program=chosen, data=rows, **options), "run-1", store, is_new=True)
-    return outlook(plan.search, estimated(usd), limits)
+    return outlook(plan.search, estimated(usd), limits, plan.reason)
 
 
 def test_calls_and_money_range_from_one_round_to_all_trials(store: Store) -> None:
