@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 _SWEEPS = 6
 _ROW_PRIOR = 0.5  # observations that the mean of all weighs in the difficulty of a row
 _LEAST_SPREAD, _MOST_SPREAD = 0.05, 0.5  # of a candidate's own contribution, as shares of the range of scores
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A candidate's scores by row, and which candidate it was made from."""
+class Entry(NamedTuple):
+    """A candidate's key, that of the one it was made from, and its scores by row."""
 
     key: str
     parent: str | None
     scores: Mapping[int, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The expected score on a typical row, and its standard error."""
 
     mean: float

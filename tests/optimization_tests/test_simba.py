@@ -26,7 +26,7 @@ RULE = re.compile(r"'(\w+)' means '(\w+)'")
 
 class AdvisedLM:
     """Applies the rules `'word' means 'label'` of its instruction, unless it is too warm; asked for advice, it gives
-    the rule that the expected output gives away.
+    two of the rules that the expected outputs give away.
     """
 
     model = "simulated/advised"
@@ -46,8 +46,8 @@ class AdvisedLM:
         return LMReply(text=json.dumps(answer), model=self.model, usage=usage, cost_usd=0.001)
 
     def advice(self, asked: str) -> dict[str, Any]:
-        word = next(word for word in KEYS if f"holds {word}" in asked)
-        return {"discussion": "rules", "advice": f"'{word}' means '{KEYS[word]}'."}
+        shown = [word for word in KEYS if f"holds {word}" in asked]
+        return {"discussion": "rules", "advice": [f"'{word}' means '{KEYS[word]}'." for word in shown[:2]]}
 
     async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
         yield LMChunk(reply=await self.complete(request))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dspex_coordination import Demos, Float, Space, Text
+from dspex_coordination.candidate import Candidate
 from dspex_coordination.optimizers import Ask, SearchContext, Told
 from dspex_ray.example import Example
 from dspex_ray.program_optimizers.simba import Simba
-from dspex_ray.program_optimizers.simba_changes import Changed, Changes
-from dspex_ray.program_optimizers.simba_runs import Run
+from dspex_ray.program_optimizers.simba_advice import AdviseCalls, advice_errand, heard
+from dspex_ray.program_optimizers.simba_changes import Changes
 from dspex_ray.program_optimizers.simba_scores import Entry, estimates, softmax
-from dspex_ray.program_optimizers.simba_steps import batch_of
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 
 FIELDS = (FieldSketch("text", "str", ""),)
@@ -30,53 +31,144 @@ SPACE = Space(
         "heat": Float(0, 1),
     }
 )
-CONTEXT = SearchContext(SPACE, 3, 40, tuple(one.id for one in ROWS), None, len(ROWS), 4)
+CONTEXT = SearchContext(SPACE, 3, 40, tuple(one.id for one in ROWS), None, len(ROWS), 8)
+DEFAULT = SPACE.default().values
+STEPS = {one: [{"place": one, "input": {"text": f"in {one}"}, "output": {"text": f"out {one}"}}] for one in "ab"}
+RUN = {"gain": 1.0, "output": "out", "error": None, "feedback": None, "steps": STEPS}
+
+Score = Callable[[Candidate, str, int], float | None]
 
 
-def changes() -> Changes:
-    return Changes(SKETCH, SPACE.bind(CONTEXT.train_ids), most_demos=2, most_advice=2)
+def changes(**more: int) -> Changes:
+    return Changes(SKETCH, SPACE.bind(CONTEXT.train_ids), **{"most_demos": 2, "most_chars": 24, **more})
 
 
-def told(number: int, ask: Ask, bad: set[int], failed: str | None = None) -> Told:
+def told(number: int, ask: Ask, score: Score, failed: str | None) -> Told:
+    if failed is not None:
+        return Told(number, ask.candidate, ask.split, (), (), (), 0.0, failed)
+    if ask.split == "errand":
+        answer = {"discussion": "", "advice": dict.fromkeys("ab", f"Mind {number}.")}
+        return Told(number, ask.candidate, ask.split, (0,), (None,), (answer,), 0.0, None)
     rows = ask.rows or tuple(range(CONTEXT.rows_of(ask.split)))
-    if failed is not None or ask.split == "errand":
-        return Told(number, ask.candidate, ask.split, (), (), (), 0.0, failed or "no model")
-    steps = [{"place": one, "input": {"text": "x"}, "output": {"text": "y"}} for one in "ab"]
-    note: dict[str, Any] = {"error": None, "feedback": None, "trace": steps}
-    scores = tuple(float(row not in bad) for row in rows)
+    note: dict[str, Any] = {"error": None, "feedback": None, "trace": [step for one in STEPS.values() for step in one]}
+    scores = tuple(score(ask.candidate, ask.split, row) for row in rows)
     notes = (note,) * len(rows) if ask.traced else ()
     return Told(number, ask.candidate, ask.split, rows, scores, ("out",) * len(rows), 0.0, None, {}, notes)
 
 
-def course(bad: set[int], steps: int, failing: int | None = None) -> tuple[Simba, list[Ask]]:
-    optimizer, asks = Simba(SKETCH, minibatch=4), list[Ask]()
+def course(score: Score, steps: int, failing: int | None = None) -> tuple[Simba, list[Ask]]:
+    optimizer, asks = Simba(SKETCH, minibatch=3), list[Ask]()
     optimizer.start(CONTEXT)
     while len(asks) < steps and (ask := optimizer.ask(0)) is not None:
         asks.append(ask)
-        optimizer.tell(told(len(asks) - 1, ask, bad, "outage" if len(asks) - 1 == failing else None))
+        optimizer.tell(told(len(asks) - 1, ask, score, "outage" if len(asks) - 1 == failing else None))
     return optimizer, asks
 
 
-def test_the_baseline_is_scored_on_the_rows_that_its_rivals_meet() -> None:
-    _, asks = course({3}, 30)
-    own = {row for ask in asks if ask.split == "train" and ask.candidate == asks[0].candidate for row in ask.rows or ()}
-    assert len(own) >= 4
+def wrong_on(*rows: int) -> Score:
+    return lambda _, __, row: float(row not in rows)
+
+
+def advised_is_better(candidate: Candidate, split: str, row: int) -> float:
+    hard = row % 4
+    return float("Mind" in str(candidate.values["a.instruction"]) or hard == 0) if split == "train" else float(not hard)
+
+
+def train_asks(asks: list[Ask]) -> list[Ask]:
+    return [ask for ask in asks if ask.split == "train"]
+
+
+def test_every_row_that_was_run_is_credited_to_its_candidate() -> None:
+    optimizer, asks = course(wrong_on(3), 25)
+    for member in optimizer.extra_state()["members"]:
+        own = [ask for ask in asks if ask.candidate.to_json() == member["candidate"]]
+        train = {row for ask in train_asks(own) for row in ask.rows or ()}
+        looked = {len(ROWS) + row for ask in own if ask.split == "validation" for row in ask.rows or range(8)}
+        assert {row for row, _ in member["scores"]} == train | looked
+
+
+def test_a_new_candidate_runs_on_rows_that_its_parent_ran() -> None:
+    optimizer, asks = course(wrong_on(3), 40)
+    members = {Candidate(one["candidate"]).key: one for one in optimizer.extra_state()["members"]}
+    children = [one for one in members.values() if one["parent"] is not None]
+    assert len(children) > 3
+    for one in children:
+        parent = {row for row, _ in members[one["parent"]]["scores"]}
+        first = next(ask for ask in train_asks(asks) if ask.candidate.to_json() == one["candidate"])
+        assert set(first.rows or ()) <= parent
+
+
+def test_who_is_behind_gets_no_more_rows() -> None:
+    base = SPACE.default()
+    _, asks = course(lambda candidate, _, row: float(candidate == base and row != 3), 60)
+    others = [ask for ask in train_asks(asks) if ask.candidate != base]
+    assert others
+    assert len({ask.candidate.key for ask in others}) == len(others)  # one look at each
+    assert all(ask.candidate == base for ask in asks if ask.split == "validation")
+
+
+def test_the_choice_is_by_looks_at_growing_parts_of_the_validation_rows() -> None:
+    _, asks = course(advised_is_better, 60)
+    looks: dict[str, list[int]] = {}
+    for ask in asks[1:]:
+        if ask.split == "validation":
+            looks.setdefault(ask.candidate.key, []).append(8 if ask.rows is None else len(ask.rows))
+    assert any(sizes[:2] == [3, 6] for sizes in looks.values())
+    assert all(sizes == sorted(set(sizes)) for sizes in looks.values())
 
 
 def test_an_outage_is_no_score() -> None:
-    optimizer, asks = course({3}, 3, failing=1)
-    held = optimizer.extra_state()["field"]["members"][0]
+    optimizer, asks = course(wrong_on(3), 3, failing=1)
+    held = optimizer.extra_state()["members"][0]
     assert asks[1].split == "train"
     assert held["out"]
-    assert {score for _, score in held["scores"]} == {0.0, 1.0}  # those of the validation rows alone
-    assert all(row >= len(ROWS) for row, _ in held["scores"])
+    assert all(row >= len(ROWS) for row, _ in held["scores"])  # those of the validation rows alone
 
 
-@pytest.mark.parametrize("bad", [{0}, set(range(1, 12))])
-def test_nearly_all_right_and_nearly_all_wrong_both_leave_changes_to_try(bad: set[int]) -> None:
-    _, asks = course(bad, 60)
+def test_a_row_without_a_score_is_no_score_either() -> None:
+    optimizer, _ = course(lambda _, __, row: None if row == 2 else float(row != 3), 20)
+    rows = {row for one in optimizer.extra_state()["members"] for row, _ in one["scores"]}
+    assert rows
+    assert not rows & {2, len(ROWS) + 2}
+
+
+@pytest.mark.parametrize("wrong", [(0,), range(1, 12)])
+def test_nearly_all_right_and_nearly_all_wrong_both_leave_changes_to_try(wrong: tuple[int, ...]) -> None:
+    optimizer, asks = course(wrong_on(*wrong), 80)
     assert any(ask.split == "errand" for ask in asks)
-    assert len({ask.candidate.key for ask in asks if ask.split == "train"}) > 3
+    assert {"rule", "demo"} <= set(optimizer.tally)
+
+
+def test_a_change_that_declines_or_repeats_costs_nothing() -> None:
+    class Deaf(Simba):
+        def tell(self, told: Told) -> None:
+            said = ({"discussion": "", "advice": {"a": "Mind it."}},)
+            super().tell(
+                Told(told.number, told.candidate, "errand", (0,), (None,), said, 0.0, None)
+                if told.split == "errand"
+                else told
+            )
+
+    optimizer, asks = Deaf(SKETCH, minibatch=3, pool=1), list[Ask]()
+    space = Space({"a.instruction": Text("Do a.")})
+    optimizer.start(SearchContext(space, 3, 40, CONTEXT.train_ids, None, len(ROWS), 8))
+    while (ask := optimizer.ask(0)) is not None:
+        asks.append(ask)
+        optimizer.tell(told(len(asks) - 1, ask, wrong_on(3), None))
+    errands = [ask for ask in asks if ask.split == "errand"]
+    assert len(errands) > 10
+    assert len({ask.candidate.key for ask in train_asks(asks)}) == 2  # the same advice makes one candidate
+    assert optimizer.done
+
+
+def test_a_search_in_which_every_score_is_the_same_ends_and_says_so() -> None:
+    optimizer, _ = course(lambda *_: 0.0, 500)
+    assert optimizer.reason == "Every score is 0, whatever was tried: this metric and data teach nothing."
+
+
+def test_a_search_with_nothing_left_to_win_ends_and_says_so() -> None:
+    optimizer, _ = course(lambda candidate, *_: float("Mind" in str(candidate.values["a.instruction"])), 500)
+    assert "nothing is left to win" in str(optimizer.reason)
 
 
 def test_a_metric_of_large_numbers_overflows_nothing() -> None:
@@ -92,47 +184,98 @@ def test_luck_on_few_easy_rows_does_not_lead() -> None:
     assert found["few"].error > found["many"].error
 
 
-def test_every_epoch_shows_every_row() -> None:
-    assert {row for step in range(3) for row in batch_of(step, 5, 12, 3)} == set(range(12))
-    assert batch_of(0, 12, 12, 3) != batch_of(1, 12, 12, 3)
-
-
 def test_calls_are_told_apart_by_name_and_shown_their_own_steps() -> None:
-    steps = [{"place": one, "input": {"text": f"in {one}"}, "output": {"text": f"out {one}"}} for one in "ab"]
-    made = changes().demonstrated(
-        SPACE.default().values, {}, Run("k", 5, 1.0, "out", None, None, steps), random.Random(1)
-    )
+    made = changes().demonstrated(DEFAULT, [(5, RUN)], random.Random(1))
     assert made is not None
     for one in "ab":
-        held = made.candidate.values[f"{one}.demos"]["demos"]
-        assert held == [{"input": {"text": f"in {one}"}, "output": {"text": f"out {one}"}, "of": ROWS[5].content_id}]
+        demo = {"input": {"text": f"in {one}"}, "output": {"text": f"out {one}"}, "of": ROWS[5].content_id}
+        assert made[f"{one}.demos"] == {"select": "given", "demos": [demo]}
+
+
+def test_demonstrations_give_way_to_new_ones_and_are_shown_once() -> None:
+    does, rng = changes(), random.Random(1)
+    given = {"select": "given", "demos": [{"input": {"text": "in"}, "output": {"text": "out"}, "of": "e0"}]}
+    made = does.demonstrated({**DEFAULT, "a.demos": given}, [(5, RUN)], rng)
+    assert made is not None
+    assert [demo["of"] for demo in made["a.demos"]["demos"]] == ["e0", ROWS[5].content_id]
+    assert does.demonstrated(made, [(5, RUN)], rng) is None
+    more = does.demonstrated(made, [(7, RUN)], rng)
+    assert more is not None
+    assert [demo["of"] for demo in more["a.demos"]["demos"]][-1] == ROWS[7].content_id
+    assert len(more["a.demos"]["demos"]) == 2
+
+
+def test_a_long_or_secret_answer_is_no_demonstration() -> None:
+    step = {"place": "a", "input": {"text": "in"}, "output": {"text": "y" * 5_000}}
+    assert changes().demonstrated(DEFAULT, [(5, {**RUN, "steps": {"a": [step]}})], random.Random(1)) is None
+    hidden = tuple(
+        Predictor(one.place, "", one.instruction_name, one.demos_name, 2, (FieldSketch("text", "Secret", ""),), FIELDS)
+        for one in CALLS
+    )
+    sketch = ProgramSketch("Two", "First a, then b.", hidden, ROWS)
+    does = Changes(sketch, SPACE.bind(CONTEXT.train_ids), most_demos=2, most_chars=24)
+    assert does.demonstrated(DEFAULT, [(5, RUN)], random.Random(1)) is None
+    assert "in 5" not in str(advice_errand(sketch, hidden, DEFAULT, [(ROWS[5], RUN, None)], 1))
 
 
 def test_advice_that_is_there_already_declines_and_the_oldest_gives_way() -> None:
-    now = Changed(SPACE.default())
-    for piece in ("One.", "Two.", "Three."):
-        made = changes().advised(now.candidate.values, now.advice, {"a.instruction": [piece]})
+    now: dict[str, Any] = dict(DEFAULT)
+    for piece in ("Look one.", "Look two.", "Look three."):
+        made = changes().advised(now, {"a.instruction": [piece]})
         assert made is not None
         now = made
-    assert now.candidate.values["a.instruction"] == "Do a.\n\nTwo.\n\nThree."
-    assert changes().advised(now.candidate.values, now.advice, {"a.instruction": ["Two."]}) is None
+    assert now["a.instruction"] == "Do a.\nLook two.\nLook three."
+    assert changes().advised(now, {"a.instruction": ["Look two."]}) is None
+    assert changes().advised(DEFAULT, {"a.instruction": ["far too long a thing to be taken over"]}) is None
+
+
+def test_one_piece_of_advice_or_one_demonstration_is_dropped() -> None:
+    does = changes(most_chars=99)
+    full = does.advised(DEFAULT, {"a.instruction": ["One.", "Two."]})
+    assert full is not None
+    full = does.demonstrated(full, [(5, RUN)], random.Random(1))
+    assert full is not None
+    fewer = [does.dropped(full, random.Random(seed)) or {} for seed in range(20)]
+    assert {one["a.instruction"] for one in fewer} == {"Do a.\nOne.\nTwo.", "Do a.\nOne.", "Do a.\nTwo."}
+    assert {len(one["a.demos"]["demos"]) for one in fewer} == {0, 1}
+    assert all(sum(one[name] != full[name] for name in full) == 1 for one in fewer)
+    assert does.dropped(DEFAULT, random.Random(1)) is None
 
 
 def test_a_change_that_helped_one_candidate_is_made_in_another_and_no_other_change() -> None:
-    former, does = Changed(SPACE.default()), changes()
-    step = {"place": "a", "input": {"text": "in"}, "output": {"text": "out"}}
-    warm = Changed(SPACE.complete({**former.candidate.values, "heat": 0.9}))
-    advised = does.advised(warm.candidate.values, {}, {"b.instruction": ["Mind the gap."]})
-    assert advised is not None
-    run = Run("k", 5, 1.0, "out", None, None, [step])
-    donor = does.demonstrated(advised.candidate.values, advised.advice, run, random.Random(1))
-    onto = does.advised(former.candidate.values, {}, {"a.instruction": ["Look twice."]})
+    does = changes(most_chars=99)
+    warm = {**DEFAULT, "heat": 0.9}
+    donor = does.advised(warm, {"b.instruction": ["Mind the gap."]})
+    onto = does.advised(DEFAULT, {"a.instruction": ["Look twice."]})
     assert donor is not None
     assert onto is not None
-    made = does.grafted(onto, donor, warm, random.Random(1))
+    donor = does.demonstrated(donor, [(5, RUN)], random.Random(1))
+    assert donor is not None
+    made = does.grafted(onto, donor, warm)
     assert made is not None
-    assert made.candidate.values["a.instruction"] == "Do a.\n\nLook twice."
-    assert made.candidate.values["b.instruction"] == "Do b.\n\nMind the gap."
-    assert made.candidate.values["a.demos"] == donor.candidate.values["a.demos"]
-    assert made.candidate.values["heat"] == former.candidate.values["heat"]  # what donor and former share is no change
-    assert does.grafted(donor, donor, warm, random.Random(1)) is None
+    assert made["a.instruction"] == "Do a.\nLook twice."
+    assert made["b.instruction"] == "Do b.\nMind the gap."
+    assert made["a.demos"] == donor["a.demos"]
+    assert made["heat"] == DEFAULT["heat"]  # what donor and former share is no change
+    assert does.grafted(donor, donor, warm) is None
+
+
+def test_advice_is_asked_with_several_examples_their_answers_feedback_and_better_runs() -> None:
+    bad = {**RUN, "gain": 0.0, "output": "bad out", "feedback": "too short"}
+    asked = advice_errand(SKETCH, CALLS, DEFAULT, [(ROWS[1], bad, RUN), (ROWS[2], bad, None)], 7)
+    assert asked["program"].endswith(AdviseCalls.__name__)
+    assert asked["rollout"] == 7
+    shown = asked["input"]["runs"]
+    for text in ("in 1", "out 1", "in 2", "out 2", "bad out", "too short", "score: 1", "A better run"):
+        assert text in shown
+    assert "Do a." in asked["input"]["calls"]
+
+
+def test_advice_is_heard_by_name_and_not_where_it_is_long_or_copies_an_input() -> None:
+    rows = (Example("e", {"text": "one two three four five six seven eight nine ten"}, {"text": "x"}), *ROWS)
+    sketch = ProgramSketch("Two", "First a, then b.", CALLS, rows)
+    copied = "Say x to one two three four five six seven eight nine ten."
+    answer = {"discussion": "", "advice": {"a": f"Mind it.\n\n{copied}\n{'y' * 700}", "c": "Nobody."}}
+    assert heard(sketch, CALLS, answer) == {"a.instruction": ["Mind it."], "b.instruction": []}
+    assert heard(sketch, CALLS[:1], {"advice": ["One.", "Two."]}) == {"a.instruction": ["One.", "Two."]}
+    assert heard(sketch, CALLS, {"advice": 3}) == {}
