@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import ray
@@ -12,6 +18,7 @@ from ray.exceptions import RayError
 from dspex_agents.errors import RuntimeUnavailableError
 from dspex_agents.interrupts import interrupts_held
 from dspex_agents.runtime.cluster_probe import why_silent
+from dspex_agents.runtime.ray_runtime.head_probe import why_refused
 from dspex_agents.runtime.ray_runtime.port import first_line
 from dspex_agents.settings import Settings, apply_environment
 
@@ -48,7 +55,8 @@ def connect_cluster(address: str | None = None, *, num_cpus: int | None = None, 
             if named is not None:
                 raise
     apply_environment(_ENVIRONMENT)
-    with interrupts_held():  # broken off, Ray leaves processes of the half-started cluster behind
+    # broken off, Ray leaves processes of the half-started cluster behind
+    with interrupts_held(), _termination_as_interrupt():
         ray.init(
             address="local",
             num_cpus=num_cpus,
@@ -63,21 +71,23 @@ def connect_cluster(address: str | None = None, *, num_cpus: int | None = None, 
 def join_cluster(address: str | None = None) -> str:
     """Join the Ray cluster at `address`, or the one running on this machine; start none.
 
-    Returns the cluster's address. Raises RuntimeUnavailableError when there is none.
+    Returns the cluster's address, within a minute. Raises RuntimeUnavailableError, which names the address and what is
+    wrong there, when there is none, it refuses our token, or no node of it runs on this machine.
     """
     if ray.is_initialized():
         return _address()
     apply_environment(_ENVIRONMENT)
     named = _named_address(address)
     found = _running_clusters() if named is None or named == _LOCAL else [named]
-    silent = {at: why_silent(at) for at in found}
+    silent = {at: why_silent(at) or why_refused(at) for at in found}
     answering = [at for at, reason in silent.items() if reason is None]
     where = "on this machine" if named is None or named == _LOCAL else f"at {named!r}"
     reason = "; ".join(f"{at}: {why}" for at, why in silent.items()) or "none is running"
     if answering:
         try:
-            ray.init(address=answering[0], **_INIT_OPTIONS)
-        except (ConnectionError, ValueError, RayError) as error:
+            with _termination_as_interrupt():
+                ray.init(address=answering[0], **_INIT_OPTIONS)
+        except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             reason = f"{answering[0]}: {first_line(error)}"
         else:
             return _address()
@@ -85,6 +95,27 @@ def join_cluster(address: str | None = None) -> str:
     raise RuntimeUnavailableError(
         f"No Ray cluster answers {where} ({reason}). Start one with `ray start --head`{other}."
     )
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let a request to terminate end this process as Ctrl-C does, once the block has connected it.
+
+    Ray's own handler would exit without a word; `ray job stop` and Kubernetes ask so. A handler that was there stays.
+    Only the main thread receives signals; in another one this does nothing.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt if before in (signal.SIG_DFL, None) else before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    pressed = signal.getsignal(signal.SIGINT)
+    if callable(pressed):
+        pressed(signal.SIGINT, frame)
+    elif pressed == signal.SIG_DFL:
+        sys.exit(number)
 
 
 def _named_address(address: str | None) -> str | None:
