@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from dspex_coordination.optimizers import make_optimizer
 from dspex_coordination.optimizers.base import Optimizer, SearchContext
 from dspex_coordination.sweep import EvaluateRows, RowsEvaluated, StopRule, Sweep, SweepSettings, SweepStore
 from dspex_ray.errors import UsageError
-from dspex_ray.program_optimizers.registry import make_program_optimizer
+from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS, make_program_optimizer
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 from dspex_ray.store import Store, insert_calls
 
@@ -63,11 +63,25 @@ def build_sweep(search: Search) -> Sweep:
 
 
 def require_tunable(search: Search) -> None:
-    """Raise UsageError, which says what it can tune or be set to, if the optimizer cannot search this space so."""
+    """Raise UsageError if the optimizer cannot be set so or cannot search this; of programs with those that can."""
     try:
-        _optimizer(search, search.context.max_trials).start(search.context)
+        made = _optimizer(search, search.context.max_trials)
     except CoordinationError as error:
         raise UsageError(str(error)) from error
+    try:
+        made.start(search.context)
+    except CoordinationError as error:
+        able = [name for name in PROGRAM_OPTIMIZERS if search.sketch is not None and _can_start(search, name)]
+        others = f" This search can be done by {', '.join(able)}." if able else ""
+        raise UsageError(f"{error}{others}") from error
+
+
+def _can_start(search: Search, name: str) -> bool:
+    try:
+        _optimizer(replace(search, optimizer=name, settings={}), search.context.max_trials).start(search.context)
+    except CoordinationError:
+        return False
+    return True
 
 
 def _optimizer(search: Search, trials: int) -> Optimizer:

@@ -15,6 +15,7 @@ from dspex_ray.errors import UsageError
 from dspex_ray.intervals import interval
 from dspex_ray.learning_report.cautions import Findings, cautions, copied_instructions
 from dspex_ray.learning_report.changes import instructions_of
+from dspex_ray.learning_report.failures import failure_cautions
 from dspex_ray.learning_report.teachers import teacher_cautions
 from dspex_ray.lm.prices import price_table
 from dspex_ray.programs.program import Program
@@ -119,4 +120,5 @@ class TrialVersions:
             candidate_scores=[one.mean for one in trials if one.split == "validation" and one.mean is not None],
             copied=copied,
         )
-        return {"copied": copied, "warnings": [*cautions(found), *teacher_cautions(trials)]}
+        warnings = [*cautions(found), *teacher_cautions(trials), *failure_cautions(trials)]
+        return {"copied": copied, "warnings": warnings}

@@ -88,11 +88,12 @@ def test_the_calls_of_the_teacher_are_in_the_ledger_and_on_the_bill(store: Store
 
 
 def test_rows_that_the_teacher_solved_say_nothing_of_the_program(store: Store) -> None:
-    found = search(store, teacher=OLD, trials=5)
-    assert found.version.facts["train"] is None
-    assert found.gap is None
+    found = search(store, teacher=BAD, trials=5, settings={"looks": 1})
+    assert {trial.mean for trial in found.history if trial.teacher} == {0.0}
+    train = found.version.facts["train"]
+    assert train is None or train["score"] > 0.0
     trials = SweepStore(store.database).trials(found.run_id)
-    assert [one.teacher for one in trials] == [one.teacher for one in found.history]
+    assert [one.teacher for one in trials][: len(found.history)] == [one.teacher for one in found.history]
 
 
 def test_a_bad_teacher_does_no_harm_and_is_warned_of(store: Store) -> None:
@@ -139,7 +140,9 @@ def test_a_run_that_learns_from_one_with_a_teacher_takes_over_the_programs_own_s
     forked = search(store, fork=first.run_id, trials=2)
     assert forked.score == 1.0
     assert forked.plan is not None
-    assert all(one.split == "validation" for one in forked.plan.search.context.earlier)
+    taught = {trial.number for trial in first.history if trial.teacher}
+    assert taught
+    assert taught.isdisjoint(one.number for one in forked.plan.search.context.earlier)
 
 
 def test_the_number_of_workers_changes_nothing(make_store: Callable[[], Store]) -> None:
@@ -148,7 +151,7 @@ def test_the_number_of_workers_changes_nothing(make_store: Callable[[], Store]) 
     assert one.version.hash == two.version.hash
 
 
-@pytest.mark.parametrize("optimizer", ["auto", "genetic", *(one for one in PROGRAM_OPTIMIZERS if one not in TAUGHT)])
+@pytest.mark.parametrize("optimizer", ["genetic", *(one for one in PROGRAM_OPTIMIZERS if one not in TAUGHT)])
 def test_an_optimizer_that_learns_from_no_teacher_is_refused_with_those_that_do(store: Store, optimizer: str) -> None:
     with pytest.raises(dspex.UsageError, match="learns from no teacher; beacon_programs and bootstrap_few_shot do"):
         search(store, optimizer=optimizer, teacher=OLD)
