@@ -25,13 +25,6 @@ class Any16(Route):
     temperature = TEMPERATURE
 
 
-class Fixed50(Route):
-    """Route a bank customer's message to the intent it expresses."""
-
-    temperature = TEMPERATURE
-    demos = dspex.Demos(max=50, select=["fixed"])
-
-
 class Fixed200(Route):
     """Route a bank customer's message to the intent it expresses."""
 
@@ -39,7 +32,7 @@ class Fixed200(Route):
     demos = dspex.Demos(max=200, select=["fixed"])
 
 
-PROGRAMS: dict[str, type[Route]] = {"any16": Any16, "fixed50": Fixed50, "fixed200": Fixed200}
+PROGRAMS: dict[str, type[Route]] = {"any16": Any16, "fixed200": Fixed200}
 
 
 def untuned(**_: Any) -> Figures:

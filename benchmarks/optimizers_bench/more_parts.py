@@ -16,7 +16,7 @@ BANKING_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / BANKI
 _JOINT = ("beacon_programs", "genetic_programs")
 _JOINT_TASK, _JOINT_CALLS = "arithmetic", 2400
 _KILL_CALLS, _KILL_WORKERS = 700, 2
-_FOUND = (("any16", "beacon_programs", 12), ("fixed50", "bootstrap", 12), ("fixed200", "bootstrap", 12))
+_FOUND = (("any16", "beacon_programs", 12), ("fixed200", "bootstrap", 12))
 """A program, the optimizer that suits it, and the trials."""
 
 

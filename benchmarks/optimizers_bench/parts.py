@@ -16,7 +16,7 @@ from optimizers_bench.tasks import TASKS
 _NOMINAL = 8 * 416 + 7 * 120
 """Rows that SIMBA runs with its defaults on 120 examples, cached ones included."""
 _SHARES = (1 / 6, 1 / 3, 1.0)
-SECONDARY = ("bootstrap_few_shot", "genetic_programs")
+SECONDARY = ("bootstrap_few_shot", "genetic_programs", "labelled_few_shot")
 """Our optimizers that are measured on the first two seeds only, so that a whole run takes an hour."""
 _LATENCY = Weather(median_s=0.05, sigma=0.8)
 _WAYS = {"": "", "+unordered": "not reproducible", "+each": "16 workers of up to 16 rows each"}
