@@ -33,8 +33,10 @@ from dspex_ray.programs.program import Program
 from dspex_ray.programs.teaching import TeacherSource, taught_by
 from dspex_ray.running_loop import refuse_running_loop
 from dspex_ray.search import Search, build_sweep
+from dspex_ray.search_outlook import Limits, expected_of
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare, require_run
 from dspex_ray.store import Store, open_store
+from dspex_ray.terminal import bar, err, search_bar
 from dspex_ray.tracing import span
 from dspex_ray.tracing.joining import keep_in
 
@@ -97,8 +99,10 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     (to resume that one, give `fork` again). The result does not depend on the number of workers, up to 8, unless
     `reproducible` is False, which waits for no slow trial.
 
-    Raises UsageError (nothing tunable, unknown optimizer, setting or run, bad data), LMError when the model is out of
-    reach, and InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
+    What to expect (see `Outlook`) is shown first, then a bar, on a terminal and unless `progress` takes it.
+
+    Raises UsageError (nothing tunable, unknown optimizer, setting or run, bad data, no room for a round), LMError when
+    the model is out of reach, and InterruptedRunError, which says how to resume, when stopped with Ctrl-C.
     """
     refuse_running_loop("optimize(...)", "await asyncio.to_thread(optimize, ...)")
     kept, clock = store or open_store(), clock or SystemClock()
@@ -130,6 +134,12 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     check_workers(workers)
     check_runtime(runtime)
     plan = prepare(request, run_id, kept, is_new=resume is None)
+    limits = Limits.of(usd=budget_usd, hard_usd=hard_budget_usd, stop=stop)
+    shown = progress is None and err.is_terminal
+    if plan.is_new and (shown or limits.can_be_too_small):
+        ahead = expected_of(plan, limits)
+        if shown:
+            err.print("\n".join(ahead.lines()), markup=False, soft_wrap=True)
     if hard_budget_usd is not None:
         kept.set_budget(Budget(scope="run", name=run_id, usd=hard_budget_usd), now=clock.now())
     if resume is not None:
@@ -145,12 +155,13 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
     )
     try:
         with (
+            bar("optimize") as tell,
             start_agent_system(
                 program, workers=workers, runtime=runtime, store=kept, bench=bench, address=address
             ) as system,
             span("step", f"optimize {type(program).__name__}", run_id=run_id, program=program.path),
         ):
-            result = asyncio.run(_drive(system, plan.search, progress))
+            result = asyncio.run(_drive(system, plan.search, search_bar(tell) if shown else progress))
     except KeyboardInterrupt:
         if SweepStore(kept.database).find(run_id) is None:
             raise  # it had not begun: there is nothing to resume

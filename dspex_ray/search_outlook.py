@@ -7,11 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dspex_coordination.sweep import StopRule
+from dspex_ray.data import Dataset
 from dspex_ray.errors import UsageError
-from dspex_ray.estimation import Estimate, Range
+from dspex_ray.estimation import Estimate, Range, estimate
 from dspex_ray.intervals import wilson
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.search import Search
+from dspex_ray.search_plan import SearchPlan
 
 MINIBATCH: Final = 16
 """Train rows below which an optimizer that looks at a few of them at a time looks at all."""
@@ -29,6 +32,28 @@ class Limits:
     calls: int | None = None
     seconds: float | None = None
     patience: int | None = None
+
+    @property
+    def can_be_too_small(self) -> bool:
+        """Whether a round may cost more than these allow."""
+        return any(one is not None for one in (self.usd, self.hard_usd, self.calls))
+
+    @classmethod
+    def of(cls, *, usd: float | None, hard_usd: float | None, stop: StopRule | None) -> Limits:
+        """Return the limits of a request; of a combined rule those parts of which each ends the search."""
+        rule = {} if stop is None else stop.to_json()
+        parts = [rule] if rule.get("kind") != "any" else rule["rules"]
+
+        def least(kind: str, name: str) -> Any:
+            return min((part[name] for part in parts if part.get("kind") == kind), default=None)
+
+        return cls(
+            usd=usd,
+            hard_usd=hard_usd,
+            calls=least("calls", "calls"),
+            seconds=least("time", "seconds"),
+            patience=least("no_improvement", "trials"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +92,14 @@ class Outlook:
         ]
 
 
-def outlook(search: Search, estimate: Estimate, limits: Limits, reason: str = "") -> Outlook:
+def expected_of(plan: SearchPlan, limits: Limits) -> Outlook:
+    """Return what to expect of a search that is about to begin, at no cost. Raises UsageError as `outlook` does."""
+    rows = Dataset((*plan.train.examples, *plan.validation.examples), plan.train.source)
+    guessed = estimate(plan.program, rows, metric=plan.metric, trials=2, seed=plan.search.context.seed)
+    return outlook(plan.search, guessed, limits, plan.reason)
+
+
+def outlook(search: Search, guessed: Estimate, limits: Limits, reason: str = "") -> Outlook:
     """Return what to expect of a search, given an estimate of the same program on such rows.
 
     `reason` says why this optimizer was chosen. The least is a round: the untuned program and one candidate on all
@@ -76,7 +108,7 @@ def outlook(search: Search, estimate: Estimate, limits: Limits, reason: str = ""
     context = search.context
     possible = context.space.bind(context.train_ids, context.train_labels).count(context.max_trials)
     trials = min(context.max_trials, possible or context.max_trials)
-    calls, cost = _each(estimate.calls, estimate), _each(estimate.cost_usd, estimate)
+    calls, cost = _each(guessed.calls, guessed), _each(guessed.cost_usd, guessed)
     _require_round(calls, cost, context.validation_rows, limits)
     least = min(trials, _ROUND) * context.validation_rows
     times = (least, trials * context.validation_rows, trials * context.validation_rows)
@@ -93,11 +125,11 @@ def outlook(search: Search, estimate: Estimate, limits: Limits, reason: str = ""
     )
 
 
-def _each(total: Range | None, estimate: Estimate) -> Range | None:
+def _each(total: Range | None, guessed: Estimate) -> Range | None:
     """Return what one row takes."""
     if total is None:
         return None
-    rows = estimate.rows
+    rows = guessed.rows
     return Range(total.low / rows.low, total.likely / rows.likely, total.high / rows.high)
 
 

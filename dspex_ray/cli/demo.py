@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from dspex_ray.cli.options import Debug, Json
-from dspex_ray.cli.output import bar, out, print_json, search_bar
+from dspex_ray.cli.output import out, print_json
+from dspex_ray.terminal import bar, search_bar
 
 
 def demo(json: Json = False, debug: Debug = False) -> None:

@@ -10,12 +10,13 @@ import typer
 
 from dspex_ray.cli.cluster import cluster
 from dspex_ray.cli.options import Address, Debug, Json, Model, ProgramPath, RunningAddress, StoreUrl, WhichVersion
-from dspex_ray.cli.output import err, out, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import instance
 from dspex_ray.errors import UnknownNameError, UsageError
 from dspex_ray.lm.resolve import resolve_lm
 from dspex_ray.serving.address import check_name, check_replicas, loopback
 from dspex_ray.store import open_store
+from dspex_ray.terminal import err
 
 
 def deploy(

@@ -11,7 +11,7 @@ from dspex_ray.calls.ledger_context import ledger
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.interrupt import StoppedError
 from dspex_ray.cli.options import Debug, Json, Mapping, Model, ProgramPath, StoreUrl, WhichVersion
-from dspex_ray.cli.output import bar, err, out, percent, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.comparison import Comparison, compare
 from dspex_ray.data import Dataset, duplicates, load_data
@@ -25,6 +25,7 @@ from dspex_ray.evaluation_report.writing import require_place
 from dspex_ray.metrics import default_metric, resolve_metric
 from dspex_ray.programs.program import Program
 from dspex_ray.store import Store, open_store
+from dspex_ray.terminal import bar, err, percent
 from dspex_ray.tracing.joining import keep_in
 
 _METRICS = (

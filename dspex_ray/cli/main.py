@@ -33,7 +33,7 @@ from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
 from dspex_ray.cli.interrupt import Interrupt, StoppedError
 from dspex_ray.cli.optimize import optimize
-from dspex_ray.cli.output import err, print_json, stdout_for_json
+from dspex_ray.cli.output import print_json, stdout_for_json
 from dspex_ray.cli.run import run
 from dspex_ray.cli.status import status
 from dspex_ray.cli.sweeps import COMMANDS as SWEEPS_COMMANDS
@@ -42,6 +42,7 @@ from dspex_ray.cli.trace import trace
 from dspex_ray.cli.versions import COMMANDS as VERSIONS_COMMANDS
 from dspex_ray.cli.versions import versions
 from dspex_ray.errors import DspexError, InputError, InterruptedRunError, UsageError
+from dspex_ray.terminal import err
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 

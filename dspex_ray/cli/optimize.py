@@ -14,13 +14,14 @@ from dspex_coordination.optimizers import OPTIMIZERS
 from dspex_coordination.sweep import CallsSpent, NoImprovement, StopRule, TimeSpent, any_of
 from dspex_ray.cli.estimates import WantsEstimate, show_estimate
 from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, Model, ProgramPath, Settings, StoreUrl, Teacher
-from dspex_ray.cli.output import bar, err, out, percent, print_json, search_bar
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.picks import Pick, picking, show_picked
 from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
 from dspex_ray.store import open_store
+from dspex_ray.terminal import bar, err, percent, search_bar
 
 if TYPE_CHECKING:
     from dspex_ray.optimized import Optimized

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dspex_ray.cli.output import err
 from dspex_ray.data import Dataset
-from dspex_ray.estimation import estimate
 from dspex_ray.programs.program import Program
-from dspex_ray.search_outlook import Limits, Outlook, outlook
+from dspex_ray.search_outlook import Limits, Outlook, expected_of
 from dspex_ray.search_plan import SearchPlan, SearchRequest, prepare
+from dspex_ray.terminal import err
 
 
 def expected(program: Program, rows: Dataset, options: Mapping[str, Any], limits: Limits) -> Outlook:
@@ -18,9 +17,7 @@ def expected(program: Program, rows: Dataset, options: Mapping[str, Any], limits
 
     Raises UsageError for a request that cannot be searched, or not within these limits.
     """
-    plan = planned(program, rows, options)
-    guessed = estimate(program, rows, metric=options["metric"], trials=options["trials"], seed=options["seed"])
-    return outlook(plan.search, guessed, limits, plan.reason)
+    return expected_of(planned(program, rows, options), limits)
 
 
 def planned(program: Program, rows: Dataset, options: Mapping[str, Any]) -> SearchPlan:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from dspex_ray.cli.options import Debug, Json, StoreUrl
-from dspex_ray.cli.output import err, out, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.trace_view import as_json, as_table, notes, said
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store
+from dspex_ray.terminal import err
 from dspex_ray.tracing.lookup import FoundTrace, find_trace
 from dspex_ray.tracing.otlp_json import otlp_json
 from dspex_ray.tracing.tree import selected, span_trees

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspex_ray.cli.output import percent
+from dspex_ray.terminal import percent
 
 _SHARES = ("score", "score_low", "score_high", "reliability")
 _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from dspex_ray.cli.options import Debug, Json, StoreUrl
-from dspex_ray.cli.output import err, out, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.sweeps.options import MeasureName, RunIds
 from dspex_ray.cli.sweeps.reading import checked_measure, look, opened
 from dspex_ray.sweep_plots import KINDS, PlotRequest, check_target
 from dspex_ray.sweep_plots import plot as draw
+from dspex_ray.terminal import err
 
 
 def plot(

@@ -16,11 +16,12 @@ from dspex_coordination.analysis import SearchRun
 from dspex_coordination.sweep import SweepRecord, SweepStore
 from dspex_ray.cli.agents.waiting import ended_by_signal
 from dspex_ray.cli.options import Debug, Json, StoreUrl
-from dspex_ray.cli.output import err, out, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.sweeps.figures import figure, money, plural, span
 from dspex_ray.cli.sweeps.listing import coloured
 from dspex_ray.cli.sweeps.options import RunId
 from dspex_ray.cli.sweeps.reading import ENDED, STALE, Look, look_at, opened, recorded, resume_hint, shown_status
+from dspex_ray.terminal import err
 
 
 def watch(
@@ -76,6 +77,7 @@ def _state(record: SweepRecord, run: SearchRun, now: float) -> dict[str, Any]:
         "note": record.note,
         "trials_done": record.trials,
         "trials_total": record.config["max_trials"],
+        "errands": sum(one.split == "errand" for one in run.trials),
         "rows": record.rows,
         "measure": measure,
         "best": None if best is None else best.measures[measure],
@@ -112,7 +114,8 @@ def _best(now: dict[str, Any]) -> str:
 def _line(now: dict[str, Any]) -> str:
     trials = f"{now['trials_done']}/{now['trials_total']} trials"
     note = f": {now['note']}" if now["note"] else ""
-    parts = (trials, plural(now["rows"], "row"), f"best {_best(now)}", money(now["cost_usd"]))
+    errands = [plural(now["errands"], "errand")] if now["errands"] else []
+    parts = (trials, *errands, plural(now["rows"], "row"), f"best {_best(now)}", money(now["cost_usd"]))
     return f"{now['run_id']} {now['status']}{note}, {', '.join(parts)}"
 
 
@@ -120,6 +123,8 @@ def _table(now: dict[str, Any]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text(now["run_id"], style="bold"), coloured(now["status"]), Text(now["note"] or ""))
     grid.add_row("trials", f"{now['trials_done']}/{now['trials_total']}", plural(now["rows"], "row"))
+    if now["errands"]:
+        grid.add_row("errands", str(now["errands"]))
     grid.add_row(Text(now["measure"]), _best(now))
     grid.add_row("cost", money(now["cost_usd"]), f"{span(now['active_s'])} of work")
     return grid

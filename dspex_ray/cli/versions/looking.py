@@ -10,11 +10,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dspex_ray.cli.options import Debug, Json, StoreUrl
-from dspex_ray.cli.output import out, percent, print_json
+from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import path_and_version
 from dspex_ray.cli.sweeps.figures import figure
 from dspex_ray.problems import shown
 from dspex_ray.store import Version, open_store
+from dspex_ray.terminal import percent
 from dspex_ray.versions.contents import other_values, shown_in, told_in
 from dspex_ray.versions.diff import Demonstrations, VersionDiff
 from dspex_ray.versions.diff import diff as difference
