@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -17,6 +17,9 @@ from dspex_ray.errors import UsageError
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS, make_program_optimizer
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 from dspex_ray.store import Store, insert_calls
+
+CLOSING_ROWS: Final = 60
+"""Train rows, at most, that the best is scored on at the end, so that its gap to validation rows is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,7 @@ def build_sweep(search: Search) -> Sweep:
         reproducible=search.reproducible,
         budget_usd=search.budget_usd,
         stop=search.stop,
+        closing_rows=CLOSING_ROWS,
     )
     return Sweep(
         run_id=search.run_id,

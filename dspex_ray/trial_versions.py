@@ -22,7 +22,7 @@ from dspex_ray.programs.program import Program
 from dspex_ray.search_plan import SearchPlan
 from dspex_ray.store import Store, Version
 from dspex_ray.versions.expected import expected_figures
-from dspex_ray.versions.origin import interface_of, kept_splits, parent_of, train_figures
+from dspex_ray.versions.origin import gap_unknown, interface_of, kept_splits, parent_of, train_figures
 
 MOST_KEPT = 20
 """Members of a front that are kept as versions; of a larger one so many, spread evenly over it."""
@@ -89,7 +89,7 @@ class TrialVersions:
 
     def _facts(self, trial: TrialSummary, program: Program) -> dict[str, Any]:
         low, high = interval([one or 0.0 for one in trial.scores])
-        learnt_from = train_figures(trial, self._result.trials)
+        learnt_from = train_figures(trial, [*self._result.trials, *_closing(self._result)])
         is_best = self._result.best is not None and self._result.best.number == trial.number
         return {
             **self._guarded(trial, (low, high), learnt_from["gap"]),
@@ -120,5 +120,10 @@ class TrialVersions:
             candidate_scores=[one.mean for one in trials if one.split == "validation" and one.mean is not None],
             copied=copied,
         )
-        warnings = [*cautions(found), *teacher_cautions(trials), *failure_cautions(trials)]
+        unknown = gap_unknown(trial, self._result) if gap is None else ()
+        warnings = [*cautions(found), *unknown, *teacher_cautions(trials), *failure_cautions(trials)]
         return {"copied": copied, "warnings": warnings}
+
+
+def _closing(result: SweepResult) -> tuple[TrialSummary, ...]:
+    return () if result.closing is None else (result.closing,)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from dspex_coordination.canonical import digest
-from dspex_coordination.sweep import TrialSummary
+from dspex_coordination.sweep import SweepResult, TrialSummary
 from dspex_ray.data import Dataset
 from dspex_ray.errors import ProgramError
 from dspex_ray.example import Example
@@ -55,15 +55,27 @@ def train_figures(best: TrialSummary, trials: Sequence[TrialSummary]) -> dict[st
     The rows are those that the search itself scored it on; without any both are None.
     """
     scores: dict[int, float] = {}
-    for trial in trials:
-        is_its_own = trial.split == "train" and not trial.teacher
-        if is_its_own and trial.candidate == best.candidate and not trial.failed:
-            scores |= {row: one or 0.0 for row, one in zip(trial.rows, trial.scores, strict=True)}
+    for one in trials:
+        is_its_own = one.split == "train" and not one.teacher
+        if is_its_own and one.candidate == best.candidate and not one.failed:
+            scores |= {row: score or 0.0 for row, score in zip(one.rows, one.scores, strict=True)}
     if not scores or best.mean is None:
         return {"train": None, "gap": None}
     low, high = interval(list(scores.values()))
     mean = sum(scores.values()) / len(scores)
     return {"train": {"score": mean, "low": low, "high": high, "rows": len(scores)}, "gap": mean - best.mean}
+
+
+def gap_unknown(trial: TrialSummary, result: SweepResult) -> tuple[str, ...]:
+    """Return why the gap of the best is not known, as one sentence; () for any other trial, which was not looked at."""
+    if result.best is None or trial.number != result.best.number:
+        return ()
+    why = "it has none that it does not show"
+    if result.status in ("cancelled", "failed"):
+        why = f"the search ended before that, {result.status}"
+    elif result.closing is not None and result.closing.failed:
+        why = result.closing.failed
+    return (f"The gap to rows learnt from is not known: the best was scored on no train row, since {why}.",)
 
 
 def _fields(schema: type[Schema]) -> dict[str, str]:

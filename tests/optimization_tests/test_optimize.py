@@ -80,7 +80,7 @@ class TestSearching:
             "low": found.low,
             "high": found.high,
             "baseline": found.baseline,
-            "gap": None,
+            "gap": found.version.facts["train"]["score"] - found.score,
             "expected": found.version.facts["expected"],
             "train": found.version.facts.get("train"),
             "warnings": list(found.warnings),
@@ -151,7 +151,10 @@ class TestMoney:
         assert found.version.facts["status"] == "budget"
         assert found.cost_usd == store.totals(run_id=found.run_id).cost_usd >= one.cost_usd * 3
         # trials that were open when the money ran out are finished: at most four of them
-        assert found.cost_usd == pytest.approx(sum(t.cost_usd for t in found.history), rel=0.01)
+        trials = SweepStore(store.database).trials(found.run_id)
+        assert found.cost_usd == pytest.approx(sum(trial.cost_usd for trial in trials), rel=0.01)
+        (closing,) = trials[len(found.history) :]  # the last look at the best, which is no trial
+        assert closing.split == "train"
 
     def test_a_model_server_with_faults_leads_to_the_same_choice_and_an_exact_bill(
         self, shop: Shop, make_store: Callable[[], Store]

@@ -84,8 +84,10 @@ def test_a_worker_killed_in_the_middle_changes_no_score(
     broken = run(store, progress=kill_once_all_is_held)
     assert killed
     assert same(broken, whole)
-    rows = SweepStore(store.database).load(broken.run_id).rows
-    assert rows == sum(len(trial.scores) for trial in whole.history)
+    kept = SweepStore(store.database)
+    (closing,) = kept.trials(broken.run_id)[len(whole.history) :]
+    looked = len(kept.rows(broken.run_id, closing.number))
+    assert kept.load(broken.run_id).rows == sum(len(trial.scores) for trial in whole.history) + looked
 
 
 def test_ctrl_c_says_how_to_resume_and_resuming_gives_what_the_whole_run_would(

@@ -164,6 +164,9 @@ class HandOuts:
         match self._losses.lost(unit, outcome.worker, alone=alone):
             case "retry":
                 self._put_back([unit])
+            case _ if trial.seat is None:  # the search is over and safe: this is not worth its failure
+                trial.fail(reason)
+                self._waiting.drop(trial.number)
             case "split":
                 self._put_back(unit.singles())
             case "isolate" if self._rows_left(unit.split, turns) > 1:

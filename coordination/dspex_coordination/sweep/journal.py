@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
+from dspex_coordination.candidate import Candidate
 from dspex_coordination.errors import JournalError, ResumeError
 from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext, Told
 from dspex_coordination.sweep.record import Attempt, Event, RecordedRow
@@ -24,10 +25,15 @@ def asked(number: int, ask: Ask, pending: int) -> Event:
     return Event("ask", number, {**_ask_json(ask), "pending": pending})
 
 
-def told(result: Told) -> Event:
+def asked_at_end(number: int, ask: Ask) -> Event:
+    """Return the entry for what the sweep asks itself at its end, of which the optimizer does not know."""
+    return Event("ask", number, {**_ask_json(ask), "pending": 0, "closing": True})
+
+
+def told(result: Told, *, is_aside: bool) -> Event:
     """Return the entry for a tell; its rows are in the rows table."""
     data = {"cost_usd": result.cost_usd, "failed": result.failed, "measures": dict(result.measures)}
-    data |= {"errand": True} if result.split == "errand" else {}  # for those who count trials
+    data |= {"errand": True} if is_aside else {}  # for those who count trials
     return Event("tell", result.number, data)
 
 
@@ -92,16 +98,19 @@ class Journal:
         feed = _Feed(self._store.stream_rows(self._run_id))
         trials: dict[int, Trial] = {}
         left_out: dict[tuple[str, int], str] = {}
-        self._next_seq = 0
+        self._next_seq = seats = 0  # seats: trials that the optimizer has asked
         for event in self._entries():
             if event.kind == "ask":
-                trial = self._repeat_ask(event, len(trials), optimizer, context)
+                trial = self._repeat_ask(event, len(trials), seats, optimizer, context)
+                seats += trial.seat is not None
                 leave_out(trial, left_out)
                 known.offer(trial)
                 trials[trial.number] = trial
             elif event.kind == "tell":
                 trial = self._open_trial(event, trials)
-                optimizer.tell(self._repeat_tell(event, trial, feed))
+                result = self._repeat_tell(event, trial, feed)
+                if trial.seat is not None:
+                    optimizer.tell(replace(result, number=trial.seat))
                 known.note(trial)
                 heard(trial)
             elif event.kind == "isolate":
@@ -121,9 +130,12 @@ class Journal:
             self._next_seq += 1
             yield event
 
-    def _repeat_ask(self, event: Event, number: int, optimizer: Optimizer, context: SearchContext) -> Trial:
+    def _repeat_ask(self, event: Event, number: int, seat: int, optimizer: Optimizer, context: SearchContext) -> Trial:
         if event.trial != number:
             raise JournalError(f"Sweep {self._run_id!r}: the journal asks trial {event.trial} where {number} is next.")
+        if event.data.get("closing"):
+            candidate, rows = Candidate(event.data["candidate"]), tuple(event.data["rows"])
+            return Trial(number, Ask(candidate, event.data["split"], rows), context.train_rows)
         again = optimizer.ask(event.data["pending"])
         was = {key: value for key, value in event.data.items() if key != "pending"}
         now: Any = None if again is None else _ask_json(again)
@@ -134,7 +146,7 @@ class Journal:
                 "Resume with the optimizer, its settings and at least the number of trials it began with, "
                 "or start a new run under another run id."
             )
-        return Trial(number, again, context.rows_of(again.split))
+        return Trial(number, again, context.rows_of(again.split), seat)
 
     def _open_trial(self, event: Event, trials: dict[int, Trial]) -> Trial:
         trial = trials.get(-1 if event.trial is None else event.trial)

@@ -35,10 +35,11 @@ def reason_of(turns: Turns, status: SweepStatus, stop: Stop | None) -> str | Non
 
 def result_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, reason: str | None) -> SweepResult:
     """Return the finished trials, the best of them, the front, and the bill."""
-    trials, best = turns.trials, turns.optimizer.best()
+    trials, best = turns.trials, turns.best
+    closing = [trial for trial in trials.values() if trial.seat is None and trial.told is not None]
     return SweepResult(
         run_id=run_id,
-        best=None if best is None else trials[best.number].summary(),
+        best=None if best is None else best.summary(),
         trials=tuple(trial.summary() for _, trial in sorted(trials.items()) if _is_finished(trial)),
         cost_usd=fsum(trial.cost_usd for trial in trials.values()),
         status=status,
@@ -46,14 +47,15 @@ def result_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, r
         wasted_usd=hands.wasted_usd,
         isolated=isolated(turns),
         stopped_by=reason,
+        closing=closing[-1].summary() if closing else None,
     )
 
 
 def progress_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, reason: str | None) -> dict[str, Any]:
     """Return counts, scores and cost so far, as JSON; cheap."""
     best, baseline = turns.optimizer.best(), turns.trials.get(0)
-    asked = sum(trial.split != "errand" for trial in turns.trials.values())
-    done = asked - sum(trial.split != "errand" for trial in turns.open.values())
+    asked = sum(not trial.is_aside for trial in turns.trials.values())
+    done = asked - sum(not trial.is_aside for trial in turns.open.values())
     total = asked if turns.optimizer.done else turns.context.max_trials
     return {
         "run_id": run_id,
@@ -72,7 +74,7 @@ def progress_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus,
 
 
 def _is_finished(trial: Trial) -> bool:
-    return trial.told is not None and trial.split != "errand"
+    return trial.told is not None and not trial.is_aside
 
 
 def isolated(turns: Turns) -> tuple[IsolatedRow, ...]:

@@ -47,7 +47,7 @@ class SweepResult:
 
     `wasted_usd` is what answers cost that came second and were dropped. `front` are the validation trials that no other
     beats in all objectives. `stopped_by` says which budget or stop rule ended it, or why it failed; None if the
-    optimizer was done.
+    optimizer was done. `closing` is the last look at the best on train rows (see `SweepSettings`), which is no trial.
     """
 
     run_id: str
@@ -59,3 +59,4 @@ class SweepResult:
     wasted_usd: float = 0.0
     isolated: tuple[IsolatedRow, ...] = ()
     stopped_by: str | None = None
+    closing: TrialSummary | None = None

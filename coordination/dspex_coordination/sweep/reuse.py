@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dspex_coordination.candidate import Candidate
 from dspex_coordination.sweep.trial import Trial
 from dspex_coordination.sweep.work import RowResult
 
@@ -22,6 +23,11 @@ class KnownRows:
         """Take in a trial that was told; a failed one has no scores to offer."""
         if trial.own:
             self._trials.setdefault(_what(trial), []).append(trial)
+
+    def rows(self, candidate: Candidate, split: str) -> frozenset[int]:
+        """Return the rows of a split that a candidate has a score on."""
+        trials = self._trials.get((candidate.key, split, False), ())
+        return frozenset(row for trial in trials for row in trial.own)
 
     def offer(self, trial: Trial) -> None:
         """Give a new trial the rows there are, each from the trial that was told last, unless it wants fresh ones."""

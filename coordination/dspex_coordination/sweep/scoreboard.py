@@ -27,13 +27,12 @@ class Scoreboard:
         told = trial.told
         if told is None:
             raise RuntimeError(f"trial {trial.number} is not told")
-        is_errand = told.split == "errand"
-        self._trials += not is_errand
-        self._since += not is_errand
+        self._trials += not trial.is_aside
+        self._since += not trial.is_aside
         if trial.failed is not None:
             return
         self._calls += trial.calls
-        self._rows += 0 if is_errand else len(trial.own)
+        self._rows += 0 if told.split == "errand" else len(trial.own)
         self._cost = fsum((self._cost, told.cost_usd))
         if told.split == "validation" and told.measures:
             self.leaders.add(told)

@@ -48,7 +48,8 @@ class SweepSettings:
 
     No further trial is asked when `budget_usd` is spent or `stop` is reached. A row that is lost with `lost_by`
     different workers is left out. `hedge` None: no unit is given to a second worker while the first is at it.
-    Raises SweepError for a number that cannot be.
+    When the search is over, whatever ended it, the best is scored on a sample of at most `closing_rows` train rows that
+    it does not show; if they cannot be had, the sweep ends without. Raises SweepError for a number that cannot be.
     """
 
     chunk: int = 32
@@ -59,6 +60,7 @@ class SweepSettings:
     stop: StopRule | None = None
     lost_by: int = 3
     hedge: Hedging | None = _HEDGING
+    closing_rows: int = 0
 
     def __post_init__(self) -> None:
         for name in ("chunk", "workers", "max_pending_trials", "lost_by"):

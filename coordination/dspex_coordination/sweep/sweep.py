@@ -187,6 +187,8 @@ class Sweep:
     def _go_on(self, now: float, batch: Batch) -> None:
         if self._hold is None:
             self._hands.add(self._turns.go_on(now, batch, self._may_ask))
+            if self._turns.optimizer.done or self._limits.stop is not None:
+                self._hands.add(self._turns.close(now, self._settings.closing_rows))
         else:
             self._turns.hold(now, batch)
         if self._hands.down is not None and self._hold != "failed":

@@ -19,8 +19,9 @@ class Trial:
     out: lost with every worker that had it. Results are forgotten once told; 100,000 outputs need not stay in memory.
     """
 
-    def __init__(self, number: int, ask: Ask, split_rows: int) -> None:
-        self.number, self.ask = number, ask
+    def __init__(self, number: int, ask: Ask, split_rows: int, seat: int | None = None) -> None:
+        """Make the trial that the optimizer asked as its `seat`-th; None if the sweep itself asked it (`closing`)."""
+        self.number, self.ask, self.seat = number, ask, seat
         self.candidate: Candidate = ask.candidate
         self.split: Split = ask.split
         self.rows: tuple[int, ...] = tuple(range(split_rows)) if ask.rows is None else ask.rows
@@ -33,6 +34,11 @@ class Trial:
         self._reused: set[int] = set()
         self._left_out: set[int] = set()
         self._costs: list[float] = []
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it counts as no trial of the search: an errand, or the last look at the best."""
+        return self.split == "errand" or self.seat is None
 
     @property
     def complete(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from dspex_coordination.errors import OptimizerError, SpaceError, SweepError
 from dspex_coordination.optimizers.base import Ask, Optimizer, SearchContext
 from dspex_coordination.sweep import journal
+from dspex_coordination.sweep.closing import closing_ask
 from dspex_coordination.sweep.record import Attempt, Event, RecordedRow
 from dspex_coordination.sweep.reuse import KnownRows
 from dspex_coordination.sweep.scoreboard import Scoreboard
@@ -47,6 +48,7 @@ class Turns:
         self.pending, self.ordered = 1, True
         self._log = log
         self._known = KnownRows(log.fetch)
+        self._seats = 0  # trials that the optimizer has asked
         self._waits = False  # the optimizer has nothing to ask before it is told more
 
     def replay(self, calls: Mapping[int, int], heard: Callable[[], object]) -> None:
@@ -59,6 +61,7 @@ class Turns:
 
         replayed = self._log.replay(self.optimizer, self.context, self._known, told)
         self.trials, self.left_out = replayed.trials, replayed.left_out
+        self._seats = sum(trial.seat is not None for trial in self.trials.values())
         self.open = {number: trial for number, trial in self.trials.items() if trial.told is None}
         for trial in self.open.values():
             trial.calls = calls.get(trial.number, 0)
@@ -92,15 +95,38 @@ class Turns:
             if head is None:
                 break
             told = head.tell(head.cost_usd if head.failed is None or not self.ordered else 0.0)
-            batch.notes.append(journal.told(told))
+            batch.notes.append(journal.told(told, is_aside=head.is_aside))
             self._write(now, batch)
             del self.open[head.number]
             self._known.note(head)
-            self.optimizer.tell(told)
+            if head.seat is not None:
+                self.optimizer.tell(replace(told, number=head.seat))
             self.board.note(head)
             self._waits = False
         self._write(now, batch)
         return asked
+
+    def close(self, now: float, most: int) -> list[Trial]:
+        """Ask for the last look at the best on train rows, at most so many, unless it was the last to be asked."""
+        last = self.trials.get(len(self.trials) - 1)
+        best = self.optimizer.best()
+        if most < 1 or self.open or last is None or last.seat is None or best is None:
+            return []
+        known = self._known.rows(best.candidate, "train") | {row for split, row in self.left_out if split == "train"}
+        ask = closing_ask(best, self.context, known, self.board.standing(0.0).rows, most)
+        if ask is None:
+            return []
+        trial = Trial(len(self.trials), ask, self.context.train_rows)
+        journal.leave_out(trial, self.left_out)
+        self.trials[trial.number] = self.open[trial.number] = trial
+        self._write(now, Batch(notes=[journal.asked_at_end(trial.number, ask)]))
+        return [trial]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial, None as long as there is none."""
+        best = self.optimizer.best()
+        return None if best is None else next(one for one in self.trials.values() if one.seat == best.number)
 
     def hold(self, now: float, batch: Batch) -> None:
         """Write the batch; nobody is told or asked, so that the next turn is the same as if there had been no break."""
@@ -135,7 +161,9 @@ class Turns:
                     raise OptimizerError(f"{self.optimizer.name} waits for a pending trial, but none is pending.")
                 self._waits = True
                 break
-            trial = Trial(len(self.trials), self._checked(ask), self.context.rows_of(ask.split))
+            rows = self.context.rows_of(ask.split)
+            trial = Trial(len(self.trials), self._checked(ask), rows, self._seats)
+            self._seats += 1
             journal.leave_out(trial, self.left_out)
             self._known.offer(trial)
             batch.notes.append(journal.asked(trial.number, ask, pending))
