@@ -27,19 +27,16 @@ from dspex_coordination.optimizers.base import Ask, Told
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_ray.program_optimizers.reflective_evidence import records_of
-from dspex_ray.program_optimizers.simba_advice import Contrast, advice_errand, heard
-from dspex_ray.program_optimizers.simba_changes import Changes, Values
+from dspex_ray.program_optimizers.simba_changes import Values
 from dspex_ray.program_optimizers.simba_pool import Member, Pool
 from dspex_ray.program_optimizers.simba_scores import softmax
+from dspex_ray.program_optimizers.simba_ways import Ways
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 
 _log = logging.getLogger(__name__)
 
-_WEIGHTS = {"rule": 4.0, "demo": 2.0, "move": 1.0, "drop": 1.0, "graft": 1.0}  # of the ways, before any was tried
 _ATTEMPTS = 8  # draws of a leader to change, after which none is to be had now
 _DOUBT = 0.25  # standard errors by which a candidate may be behind the leader and still get more rows
-_SHOWN = 6  # examples that advice is written from
-_GOOD = 0.9  # share of all runs that one must not be behind to be shown
 _MOST_UNHEARD = 10  # errands that bring no new candidate, after which another change comes first
 _VALIDATION_SHARE = 0.3  # of all rows asked, at most, for looks at validation rows
 _PARTS = 4  # a first look is at a fourth of the validation rows
@@ -98,11 +95,9 @@ class Simba(SearchOptimizer):
         self._sign = next(
             1.0 if one.direction == "maximize" else -1.0 for one in context.objectives if one.name == "score"
         )
-        self._order = {
-            name: seeded(context.seed, self.name, name).sample(range(count), count)
-            for name, count in (("train", rows), ("validation", context.validation_rows))
-        }
-        self._changes = Changes(self._sketch, self.space, **self._bounds)
+        drawn = range(context.validation_rows)
+        self._order = seeded(context.seed, self.name, "validation").sample(drawn, len(drawn))
+        self._ways = Ways(self._sketch, self.space, **self._bounds)
         self._pool = Pool(rows, [Member(one, looked=context.validation_rows) for one in self.opening])
         self._errands: dict[int, str] = {}  # by the number of an errand that is out: whom it is to advise
         self._born: list[Member] = []  # advised, and not looked at yet
@@ -140,9 +135,8 @@ class Simba(SearchOptimizer):
         if key is None or told.failed is not None:
             return
         source = self._pool.members[key]
-        advice = heard(self._sketch, self._changes.told, told.outputs[0])
         rng = seeded(self.context.seed, self.name, told.number, "heard")
-        born = self._child(source, "rule", self._changes.advised(source.candidate.values, advice), rng)
+        born = self._child(source, "rule", self._ways.advised(source, told.outputs[0]), rng)
         if born is not None:
             self._born.append(born)
 
@@ -177,18 +171,15 @@ class Simba(SearchOptimizer):
             return None
         ranked = self._pool.ranked()
         champion = next((one for one in ranked if one.looked >= rows), None)
+        looked = sum(one.looked for one in self._pool.members.values())
         for member in ranked if last else ranked[:1]:
             if member.looked >= rows or (champion and self._is_behind(member, champion)):
                 continue
-            part = max(self._batch, -(-rows // _PARTS))
-            count = min(rows, 2 * member.looked or part)
-            looked = sum(one.looked for one in self._pool.members.values())
+            count = min(rows, 2 * member.looked or max(self._batch, -(-rows // _PARTS)))
             cost = count - member.looked
             if last or looked + cost <= _VALIDATION_SHARE * (self.book.rows_asked + cost) + rows:
                 member.looked = count
-                return Ask(
-                    member.candidate, rows=None if count == rows else tuple(sorted(self._order["validation"][:count]))
-                )
+                return Ask(member.candidate, rows=tuple(sorted(self._order[:count])) if count < rows else None)
         return None
 
     def _is_behind(self, member: Member, champion: Member) -> bool:
@@ -201,20 +192,17 @@ class Simba(SearchOptimizer):
         running = [key for key in pending if not self._pool.members[key].met]
         if len(self._errands) + len(running) >= self._at_once:
             return None
-        rng = seeded(self.context.seed, self.name, number)
+        rng, rows = seeded(self.context.seed, self.name, number), self.context.train_rows
         leaders = self._pool.ranked()[: self._leaders]
         for _ in range(_ATTEMPTS if leaders else 0):
             source = self._source(leaders, rng)
-            wanted = min(self.context.train_rows, self._batch * (2 + source.children))
-            if source.asked < wanted:
-                source.course += [row for row in self._order["train"] if row not in source.course]
-                ask = self._rows(source, wanted - source.asked)
-                del source.course[source.asked :]
-                return ask
-            if source.records:
-                made = self._change(source, number, rng)
-                if made is not None:
-                    return made
+            missing = min(rows, self._batch * (2 + source.children)) - len(source.course)
+            if missing > 0:
+                source.course += rng.sample(sorted(set(range(rows)) - set(source.course)), missing)
+                return self._rows(source, missing)
+            made = self._change(source, number, rng) if source.records else None
+            if made is not None:
+                return made
         return None
 
     def _source(self, leaders: list[Member], rng: random.Random) -> Member:
@@ -225,72 +213,17 @@ class Simba(SearchOptimizer):
 
     def _change(self, source: Member, number: int, rng: random.Random) -> Ask | None:
         """Make a change of a leader: the first look at a new candidate, or the errand of advising it."""
-        weights = self._weights()
-        while weights:
-            way = rng.choices(list(weights), list(weights.values()))[0]
-            del weights[way]
-            if way == "rule":
-                asked = self._rule(source, number, rng)
-                if asked is not None:
-                    return asked
-                continue
-            child = self._child(source, way, self._changed(source, way, rng), rng)
-            if child is not None:
-                return self._enter(child)
+        for way in self._ways.drawn(self._pool, self.book.asked - self.book.trials, rng):
+            if way != "rule":
+                child = self._child(source, way, self._ways.changed(way, source, self._pool, rng), rng)
+                if child is not None:
+                    return self._enter(child)
+            elif self._unheard < _MOST_UNHEARD:
+                errand = self._ways.errand(source, self._pool, number, rng)
+                if errand is not None:
+                    self._errands[number] = source.key
+                    return Ask(Candidate(errand), "errand")
         return None
-
-    def _weights(self) -> dict[str, float]:
-        """Return with which weight each way is drawn: what makes better candidates is drawn more often."""
-        tally = {way: self._pool.successes().get(way, (0, 0)) for way in _WEIGHTS}
-        tally["rule"] = (self.book.asked - self.book.trials, tally["rule"][1])  # one that brought nothing was tried too
-        return {way: _WEIGHTS[way] * (1 + better) / (2 + tried) for way, (tried, better) in tally.items()}
-
-    def _changed(self, source: Member, way: str, rng: random.Random) -> Values | None:
-        values = source.candidate.values
-        match way:
-            case "demo":
-                return self._demo(source, rng)
-            case "move":
-                return self._changes.moved(values, rng)
-            case "drop":
-                return self._changes.dropped(values, rng)
-        donors = self._pool.donors(source)[: self._leaders]
-        if not donors:
-            return None
-        donor = rng.choice(donors)
-        former = self._pool.members[donor.parent or ""]
-        return self._changes.grafted(values, donor.candidate.values, former.candidate.values)
-
-    def _demo(self, source: Member, rng: random.Random) -> Values | None:
-        """Show good runs, first of rows on which the others did worse."""
-        least, bar = self._pool.quantile(0.0), self._pool.quantile(_GOOD)
-        found = [
-            (row, run, above)
-            for row, (run, above) in self._pool.best_runs().items()
-            if run["gain"] > least and run["gain"] >= bar
-        ]
-        rng.shuffle(found)
-        found.sort(key=lambda one: -one[2])
-        chosen = [(row, run) for row, run, _ in found[: 2 * self._bounds["most_demos"]]]
-        rng.shuffle(chosen)
-        return self._changes.demonstrated(source.candidate.values, chosen, rng)
-
-    def _rule(self, source: Member, number: int, rng: random.Random) -> Ask | None:
-        """Ask what the source should have been told on rows where it did worse than can be."""
-        bar = (
-            self._pool.quantile(1.0) if self._pool.width else math.inf
-        )  # where all scores are one, any run may be a bad one
-        bad = [row for row, one in source.records.items() if one["gain"] is not None and one["gain"] < bar]
-        if not bad or not self._changes.told or self._unheard >= _MOST_UNHEARD:
-            return None
-        best = self._pool.best_runs()
-        shown: list[Contrast] = []
-        for row in rng.sample(bad, min(_SHOWN, len(bad))):
-            own, other = source.records[row], best[row][0]
-            shown.append((self._sketch.rows[row], own, other if other["gain"] > own["gain"] else None))
-        self._errands[number] = source.key
-        errand = advice_errand(self._sketch, self._changes.told, source.candidate.values, shown, number)
-        return Ask(Candidate(errand), "errand")
 
     def _child(self, source: Member, way: str, values: Values | None, rng: random.Random) -> Member | None:
         """Return a new candidate that is to run on the rows of its source in a random order; None for a known one."""
@@ -302,26 +235,19 @@ class Simba(SearchOptimizer):
     # ---- the end
 
     def _why_end(self) -> str | None:
-        if not any(one.scores for one in self._pool.members.values()):
-            return None
-        low, high, rows = self._pool.quantile(0.0), self._pool.quantile(1.0), self.context.validation_rows
+        low, high, best = self._pool.quantile(0.0), self._pool.quantile(1.0), self.book.best
         tried = [one for one in self._pool.members.values() if one.parent is not None and one.met]
         if low == high and len(tried) >= self._at_once:
             reason = f"Every score is {self._sign * low:g}, whatever was tried: this metric and data teach nothing."
             _log.warning("%s: %s", self.name, reason)
             return reason
-        best = self.book.best
-        if best is None or len(self.context.objectives) > 1 or self._sign < 0 or high != 1.0 or low < 0.0:
+        member = None if best is None else self._pool.members.get(best.candidate.key)
+        if member is None or member.broken > 0 or len(self.context.objectives) > 1 or low < 0.0 or high != 1.0:
             return None
-        member = self._pool.members.get(best.candidate.key)
-        if (
-            member is None
-            or member.broken > 0
-            or len(member.scores) < rows + self._batch
-            or min(member.scores.values()) < 1
-        ):
+        known = member.scores.values()
+        if len(known) < self.context.validation_rows + self._batch or min(known) < high:
             return None
-        return f"The best candidate has the score 1 on all its {len(member.scores)} rows: nothing is left to win."
+        return f"The best candidate has the score 1 on all its {len(known)} rows: nothing is left to win."
 
     def _refuse(self) -> None:
         context = self.context

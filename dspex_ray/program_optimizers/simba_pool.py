@@ -97,10 +97,10 @@ class Pool:
         member.met = member.met or member.asked == len(member.course)
 
     def quantile(self, share: float) -> float:
-        """Return the score of a row that is above this share of all; at least one must be known."""
+        """Return the score of a row that is above this share of all; 0 before one is known."""
         if self._sorted is None:
             self._sorted = sorted(score for one in self.members.values() for score in one.scores.values())
-        return self._sorted[min(int(share * len(self._sorted)), len(self._sorted) - 1)]
+        return self._sorted[min(int(share * len(self._sorted)), len(self._sorted) - 1)] if self._sorted else 0.0
 
     @property
     def width(self) -> float:
