@@ -47,6 +47,7 @@ class ProposeInstruction(Predict):
         step: str = field(description="The name of the step.")
         fields: list[str] = field(description="What goes into the step and what must come out.")
         present_instruction: str
+        other_instructions: list[str] = field(description="What did well too; take over what is good in it.")
         rows: list[str] = field(description="Inputs of the program with the outputs they should give.")
         successes: list[str] = field(description="What the step did where the program was right.")
         failures: list[str] = field(description="What the step did where the program was wrong.")
@@ -68,6 +69,7 @@ def proposal_errands(
     *,
     present: str,
     attempts: Sequence[Attempt] = (),
+    others: Sequence[str] = (),
     count: int,
     seed: str,
     most_chars: int = MOST_CHARS,
@@ -87,6 +89,7 @@ def proposal_errands(
                 "step": predictor.place or sketch.name,
                 "fields": [*_described(predictor.inputs, "input"), *_described(predictor.outputs, "output")],
                 "present_instruction": present,
+                "other_instructions": list(others),
                 "rows": [shown_row(sketch, row) for row in _some(range(len(sketch.rows)), _SHOWN_ROWS, rng)],
                 "successes": _shown([one for one in attempts if one.good], rng),
                 "failures": _shown([one for one in attempts if not one.good], rng),

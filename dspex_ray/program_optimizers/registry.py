@@ -19,6 +19,7 @@ from dspex_ray.program_optimizers.sketch import ProgramSketch
 _HOMES: dict[str, str] = {
     "beacon_programs": "dspex_ray.program_optimizers.beacon_programs:BeaconPrograms",
     "bootstrap_few_shot": "dspex_ray.program_optimizers.bootstrap_few_shot:BootstrapFewShot",
+    "genetic_programs": "dspex_ray.program_optimizers.genetic_programs:GeneticPrograms",
     "labelled_few_shot": "dspex_ray.program_optimizers.labelled_few_shot:LabelledFewShot",
     "reflective": "dspex_ray.program_optimizers.reflective:Reflective",
     "simba": "dspex_ray.program_optimizers.simba:Simba",

@@ -33,7 +33,7 @@ _BLOCK = 500  # results of earlier runs that are sorted at once
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class Member:
     """A scored candidate; `source` is its trial's number, or -1 - i for result i of the earlier runs."""
 
     source: int
@@ -78,7 +78,7 @@ class NSGA2(SearchOptimizer):
 
     def prepare(self) -> None:
         """Begin with the results of earlier runs."""
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
         self._places: list[tuple[float, float]] = []
         self._all = frozenset(self.space.names)
         self._conditional = any(variable.when is not None for variable in self.space.variables.values())
@@ -126,12 +126,12 @@ class NSGA2(SearchOptimizer):
             values[name] = self._mutated(name, values[name], rng)
         return {name: values[name] for name in self.space.free}
 
-    def _parent(self, rng: random.Random, other: _Member | None) -> _Member:
+    def _parent(self, rng: random.Random, other: Member | None) -> Member:
         candidates = [index for index, member in enumerate(self._members) if member is not other]
         one, two = rng.choice(candidates), rng.choice(candidates)
         return self._members[min(one, two, key=lambda index: self._places[index])]
 
-    def _crossed(self, name: str, mother: _Member, father: _Member, rng: random.Random) -> Any:
+    def _crossed(self, name: str, mother: Member, father: Member, rng: random.Random) -> Any:
         one, other = mother.values[name], father.values[name]
         if one == other:
             return one
@@ -150,9 +150,9 @@ class NSGA2(SearchOptimizer):
             return variable.at(polynomial(variable.unit(value), self._mutation_index, rng))
         return variable.mutate(value, rng, _STEP)
 
-    def _member(self, source: int, told: Told) -> _Member:
+    def _member(self, source: int, told: Told) -> Member:
         values, measures = told.candidate.values, told.measures
-        return _Member(
+        return Member(
             source,
             values,
             self.space.active({name: values[name] for name in self.space.free}) if self._conditional else self._all,
@@ -160,7 +160,7 @@ class NSGA2(SearchOptimizer):
             violation(measures, self.context.bounds),
         )
 
-    def _settle(self, members: Sequence[_Member]) -> None:
+    def _settle(self, members: Sequence[Member]) -> None:
         """Keep the best-placed members; of the last front that has room, drop the most crowded one by one."""
         points = np.array([member.gains for member in members]).reshape(len(members), len(self.context.objectives))
         fronts = ranks(points, np.array([member.violation for member in members]))
