@@ -15,7 +15,9 @@ from dspex_ray.example import Example
 from dspex_ray.program_optimizers.simba import Simba
 from dspex_ray.program_optimizers.simba_advice import AdviseCalls, advice_errand, heard
 from dspex_ray.program_optimizers.simba_changes import Changes
+from dspex_ray.program_optimizers.simba_pool import Member, Pool
 from dspex_ray.program_optimizers.simba_scores import Entry, estimates, softmax
+from dspex_ray.program_optimizers.simba_ways import Ways
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 
 FIELDS = (FieldSketch("text", "str", ""),)
@@ -258,6 +260,20 @@ def test_a_change_that_helped_one_candidate_is_made_in_another_and_no_other_chan
     assert made["a.demos"] == donor["a.demos"]
     assert made["heat"] == DEFAULT["heat"]  # what donor and former share is no change
     assert does.grafted(donor, donor, warm) is None
+
+
+def test_ways_that_made_better_candidates_are_drawn_first_more_often() -> None:
+    base = SPACE.default()
+    rows = {row: float(row % 2) for row in range(8)}
+    pool = Pool(len(ROWS), [Member(base, met=True, scores=rows)])
+    for number in range(10):
+        better, worse = SPACE.complete({"heat": number / 100}), SPACE.complete({"heat": 0.5 + number / 100})
+        pool.add(Member(better, base.key, "move", met=True, scores=dict.fromkeys(range(8), 1.0)))
+        pool.add(Member(worse, base.key, "drop", met=True, scores=rows))
+    ways = Ways(SKETCH, SPACE.bind(CONTEXT.train_ids), most_demos=2, most_chars=24)
+    drawn = [ways.drawn(pool, 0, random.Random(seed)) for seed in range(200)]
+    assert all(sorted(one) == ["demo", "drop", "graft", "move", "rule"] for one in drawn)
+    assert sum(one.index("move") < one.index("drop") for one in drawn) > 150
 
 
 def test_advice_is_asked_with_several_examples_their_answers_feedback_and_better_runs() -> None:
