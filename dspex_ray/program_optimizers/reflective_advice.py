@@ -12,7 +12,8 @@ class ReviseInstruction(Program):
     You are shown what the program is for, which call of it this is with its fields, the instruction that it has now,
     and runs with that instruction: what went in, what came out, the score (1 is right), and what a grader said of it.
     Say first in a few sentences what goes wrong and why: which rule, fact or convention would have led to the expected
-    results? Then write the whole new instruction, as it will be given in place of the present one.
+    results? Then write the whole new instruction, as it will be given in place of the present one. `others` holds
+    instructions of other attempts that did better on some of these inputs, if there are any: take over what is good.
 
     Keep what the runs with good scores depend on. State rules that hold for inputs not shown here too; take over facts
     and conventions that the feedback reveals. Do not copy the inputs shown, nor speak of these runs. The instruction
@@ -27,6 +28,7 @@ class ReviseInstruction(Program):
         call: str
         instruction: str
         runs: str
+        others: str
         most_characters: int
 
     class Output(Schema):

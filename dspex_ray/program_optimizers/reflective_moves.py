@@ -1,32 +1,50 @@
-"""Changes of a candidate that need no model: another value, or demonstrations out of its own good runs."""
+"""Changes of a candidate that need no model: other values, or other demonstrations; and the rows to try them on."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from dspex_coordination.candidate import Candidate
+from dspex_coordination.errors import OptimizerError
+from dspex_coordination.optimizers.base import SearchContext
 from dspex_coordination.space import Space
 from dspex_coordination.variables import Text
-from dspex_ray.program_optimizers.reflective_evidence import shortened
+from dspex_ray.program_optimizers.reflective_demos import Showing
 from dspex_ray.program_optimizers.reflective_pool import Individual
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
 _SECOND = 0.3  # chance that a second variable changes too, since some only help together
 _STRENGTHS = (0.1, 0.3, 1.0)
-_SHOWN = 0.5  # chance that demonstrations come from the candidate's own runs, where it has good ones
-_MOST_SHOWN = 4  # demonstrations taken at once
+_MORE = 0.8  # chance that demonstrations are added rather than dropped, reordered or drawn afresh
 
 
-def written_by_model(space: Space, sketch: ProgramSketch) -> tuple[Predictor, ...]:
-    """Return the predictors whose instruction may be any text."""
+def searchable(owner: str, context: SearchContext, space: Space, sketch: ProgramSketch) -> tuple[Predictor, ...]:
+    """Return the predictors whose instruction may be any text. Raises OptimizerError for what cannot be searched so."""
+    names = [one.name for one in context.objectives]
+    if names != ["score"]:
+        raise OptimizerError(
+            f"{owner} takes one objective, 'score', the only measure known row by row; this search has {names}."
+        )
     texts = {name for name, one in space.variables.items() if isinstance(one, Text) and one.pool is None}
-    return tuple(one for one in sketch.predictors if one.instruction_name in texts)
+    written = tuple(one for one in sketch.predictors if one.instruction_name in texts)
+    if not written:
+        raise OptimizerError(
+            f"{owner} writes instructions, but no model call of {sketch.name} has an instruction that "
+            "may be any text; use another optimizer, such as 'beacon'."
+        )
+    if not context.train_rows:
+        raise OptimizerError(f"{owner} learns from train rows, and there are none.")
+    return written
 
 
 def varied(
-    space: Space, names: Sequence[str], parent: Individual, sketch: ProgramSketch, perfect: float, rng: random.Random
+    space: Space,
+    names: Sequence[str],
+    parent: Individual,
+    pool: Collection[Individual],
+    showing: Showing,
+    rng: random.Random,
 ) -> Candidate | None:
     """Return a candidate that differs from its parent in one or two of these variables; None if the draw gave none."""
     if not names:
@@ -34,28 +52,10 @@ def varied(
     count = 2 if len(names) > 1 and rng.random() < _SECOND else 1
     values = dict(parent.candidate.values)
     for name in rng.sample(names, count):
-        own = _own_demos(name, parent, sketch, perfect, rng) if rng.random() < _SHOWN else None
-        values[name] = own or space.variables[name].mutate(values[name], rng, rng.choice(_STRENGTHS))
+        more = name in showing.names and rng.random() < _MORE
+        shown = showing.more(name, parent, pool, rng) if more else None
+        values[name] = shown or space.variables[name].mutate(values[name], rng, rng.choice(_STRENGTHS))
     return space.repair(values, rng)
-
-
-def _own_demos(
-    name: str, parent: Individual, sketch: ProgramSketch, perfect: float, rng: random.Random
-) -> dict[str, Any] | None:
-    predictor = next((one for one in sketch.predictors if one.demos_name == name), None)
-    if predictor is None or not predictor.most_demos:
-        return None
-    good = [
-        {"input": step["input"], "output": step["output"], "of": sketch.rows[row].content_id}
-        for row, record in sorted(parent.records.items())
-        if record["gain"] is not None and record["gain"] >= perfect
-        for step in record["steps"].get(predictor.place, ())[-1:]
-        if "output" in step and shortened(step) == step  # a text that was cut is longer than one may be, and no demo
-    ]
-    if not good:
-        return None
-    count = rng.randint(1, min(len(good), predictor.most_demos, _MOST_SHOWN))
-    return {"select": "given", "demos": rng.sample(good, count)}
 
 
 def minibatch(

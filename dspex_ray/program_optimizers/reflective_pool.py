@@ -1,23 +1,18 @@
-"""The candidates of a reflective evolution: their scores row by row, who leads where, and who descends from whom.
-
-Source: L. A. Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinforcement Learning", 2025,
-arXiv:2507.19457, algorithm 2 (choice of parents) and 4 (merge). A front holds whoever is best on some validation row;
-who is best only where others of it are too is left out.
-"""
+"""The candidates of a reflective evolution: what they are worth, who breeds next, and who has what another lacks."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
 
 from dspex_coordination.candidate import Candidate
+from dspex_ray.program_optimizers.simba_scores import Entry, Estimate, estimates
 
 Standing = Literal["racing", "whole", "dropped"]
-_TOURNAMENT = 2  # members of the front that are drawn, of whom the better one breeds: many lead a row by chance
 
 
 @dataclass(slots=True)
@@ -26,12 +21,12 @@ class Individual:
 
     `records` holds what is known of its train rows (see `reflective_evidence`), `looked` how many validation rows were
     asked of it, `turn` whose turn among the predictors it is to be told something new, `tried` how many attempts began
-    with it.
+    with it. Its `violation` is its parent's until it is known.
     """
 
     number: int
     candidate: Candidate
-    parents: tuple[int, ...] = ()
+    parent: int | None = None
     turn: int = 0
     tried: int = 0
     standing: Standing = "racing"
@@ -42,15 +37,20 @@ class Individual:
 
     @property
     def mean(self) -> float:
-        """The mean gain on the rows seen; at least one."""
+        """The mean gain on the validation rows seen; at least one."""
         return fmean(self.gains.values())
+
+    @property
+    def train_gains(self) -> dict[int, float]:
+        """The gains on the train rows that have one."""
+        return {row: float(one["gain"]) for row, one in self.records.items() if one["gain"] is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON."""
+        names = ("number", "parent", "turn", "tried", "standing", "looked", "violation")
         return {
-            **{name: getattr(self, name) for name in ("number", "turn", "tried", "standing", "looked", "violation")},
+            **{name: getattr(self, name) for name in names},
             "candidate": self.candidate.to_json(),
-            "parents": list(self.parents),
             "gains": [list(one) for one in self.gains.items()],
             "records": [list(one) for one in self.records.items()],
         }
@@ -58,59 +58,64 @@ class Individual:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Individual:
         """Rebuild from `to_json`."""
-        made = {
-            "candidate": Candidate(data["candidate"]),
-            "parents": tuple(data["parents"]),
-            "gains": dict(data["gains"]),
-            "records": dict(data["records"]),
-        }
+        made = {"candidate": Candidate(data["candidate"]), **{name: dict(data[name]) for name in ("gains", "records")}}
         return Individual(**{**data, **made})
 
 
-def leaders(individuals: list[Individual]) -> dict[int, int]:
-    """Return by number on how many validation rows each member of the front is best; {} if nobody has a score.
+def worths(individuals: Collection[Individual]) -> dict[int, Estimate]:
+    """Return by number what each candidate with a score is worth, told from its rows of both splits and its parent."""
+    entries = [
+        Entry(
+            str(one.number),
+            None if one.parent is None else str(one.parent),
+            {**one.train_gains, **{-1 - row: gain for row, gain in one.gains.items()}},
+        )
+        for one in individuals
+    ]
+    return {int(key): worth for key, worth in estimates(entries).items()}
 
-    Of those within the bounds, or else of those that miss them least. A tie counts for all; a row is compared among
-    those who saw it. Who is beaten on all rows that another saw too leads nowhere: not where that one did not look yet.
+
+def drawn_parent(individuals: list[Individual], worth: Mapping[int, Estimate], rng: random.Random) -> Individual:
+    """Draw what each candidate may be worth, by how much is known of it, and return the best; the first if none is.
+
+    Thompson sampling (W. R. Thompson, "On the likelihood that one unknown probability exceeds another", 1933), among
+    those within the bounds, or else those that miss them least.
     """
-    scored = [one for one in individuals if one.gains]
-    least = min((one.violation for one in scored), default=0.0)
-    able = sorted((one for one in scored if one.violation == least), key=lambda one: (one.mean, -one.number))
-    for one in list(able):
-        if any(_beats(other, one) for other in able):
-            able.remove(one)
-    best: dict[int, float] = {}
-    for one in able:
-        for row, gain in one.gains.items():
-            best[row] = max(gain, best.get(row, gain))
-    led = {one.number: {row for row, gain in one.gains.items() if gain == best[row]} for one in able}
-    led = {number: rows for number, rows in led.items() if rows}
-    held = dict.fromkeys(best, 0)
-    for rows in led.values():
-        for row in rows:
-            held[row] += 1
-    for one in able:  # the worst first
-        rows = led.get(one.number, set())
-        if rows and all(held[row] > 1 for row in rows):
-            del led[one.number]
-            for row in rows:
-                held[row] -= 1
-    return {number: len(rows) for number, rows in sorted(led.items())}
+    least = min((individuals[number].violation for number in worth), default=0.0)
+    drawn = {
+        number: rng.gauss(one.mean, one.error)
+        for number, one in worth.items()
+        if individuals[number].violation == least
+    }
+    return individuals[max(drawn, key=lambda number: drawn[number])] if drawn else individuals[0]
 
 
-def _beats(one: Individual, other: Individual) -> bool:
-    shared = [(gain, other.gains[row]) for row, gain in one.gains.items() if row in other.gains]
-    return any(mine > theirs for mine, theirs in shared) and all(mine >= theirs for mine, theirs in shared)
+def complements(
+    individuals: list[Individual], worth: Mapping[int, Estimate], parent: Individual, perfect: float, most: int
+) -> list[Individual]:
+    """Return up to `most` candidates that did best on the train rows that a parent got wrong, better than it.
+
+    They are worth about as much as the parent, or more. This is what the Pareto front of GEPA keeps: who can do what
+    others cannot.
+    """
+    wrong = {row: gain for row, gain in parent.train_gains.items() if gain < perfect}
+    if parent.number not in worth:
+        return []
+    floor = worth[parent.number].mean - worth[parent.number].error
+    lead = {
+        number: math.fsum(gain - wrong[row] for row, gain in individuals[number].train_gains.items() if row in wrong)
+        for number, one in worth.items()
+        if number != parent.number and one.mean >= floor
+    }
+    able = sorted((number for number, gain in lead.items() if gain > 0), key=lambda number: (-lead[number], number))
+    return [individuals[number] for number in able[:most]]
 
 
-def drawn_parent(individuals: list[Individual], rng: random.Random) -> Individual:
-    """Draw two of the front by their share of rows led, and return the better; the first while nobody has a score."""
-    front = leaders(individuals)
-    if not front:
-        return individuals[0]
-    shares = [rows / len(individuals[number].gains) for number, rows in front.items()]  # who is new has seen few rows
-    drawn = rng.choices(list(front), shares, k=_TOURNAMENT)
-    return max((individuals[number] for number in drawn), key=lambda one: one.mean)
+def solved_share(individuals: Collection[Individual], row: int, perfect: float) -> float:
+    """Return which share of those who met a train row got it right; 0 if nobody met it."""
+    gains = [one.records[row]["gain"] for one in individuals if row in one.records]
+    known = [gain >= perfect for gain in gains if gain is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def incumbent(individuals: list[Individual]) -> Individual | None:
@@ -119,48 +124,11 @@ def incumbent(individuals: list[Individual]) -> Individual | None:
     return min(whole, key=lambda one: (one.violation, -one.mean, one.number), default=None)
 
 
-def ancestry(individuals: list[Individual], number: int) -> set[int]:
-    """Return the numbers of all ancestors, and the own."""
-    found, left = {number}, [number]
-    while left:
-        for parent in individuals[left.pop()].parents:
-            if parent not in found:
-                found.add(parent)
-                left.append(parent)
-    return found
-
-
 def hard_rows(individuals: list[Individual], number: int, perfect: float) -> set[int]:
     """Return the train rows that some ancestor of a candidate, or itself, did not get right."""
-    return {
-        row
-        for one in ancestry(individuals, number)
-        for row, record in individuals[one].records.items()
-        if record["gain"] is not None and record["gain"] < perfect
-    }
-
-
-def merges(individuals: list[Individual]) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-    """Yield pairs of the front that changed different things since their latest common ancestor, with both changes.
-
-    Where both changed the same thing, the better of the two decides. A pair of which one is the other's ancestor, or
-    whose ancestor is better than one of them, is passed over.
-    """
-    for first, second in combinations(leaders(individuals), 2):
-        one, other = individuals[first], individuals[second]
-        mine, theirs = ancestry(individuals, first), ancestry(individuals, second)
-        common = mine & theirs
-        if not common or first in theirs or second in mine:
-            continue
-        origin = individuals[max(common)]
-        if origin.gains and origin.mean > min(one.mean, other.mean):
-            continue
-        worse, better = sorted((one, other), key=lambda individual: (individual.mean, -individual.number))
-        changes = [_changes(individual, origin) for individual in (worse, better)]
-        if all(set(changes[side]) - set(changes[1 - side]) for side in (0, 1)):
-            yield (first, second), {**origin.candidate.values, **changes[0], **changes[1]}
-
-
-def _changes(individual: Individual, origin: Individual) -> dict[str, Any]:
-    before = origin.candidate.values
-    return {name: value for name, value in individual.candidate.values.items() if value != before.get(name)}
+    found: set[int] = set()
+    one: Individual | None = individuals[number]
+    while one is not None:
+        found |= {row for row, gain in one.train_gains.items() if gain < perfect}
+        one = None if one.parent is None else individuals[one.parent]
+    return found

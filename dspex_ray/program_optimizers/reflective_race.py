@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dspex_ray.program_optimizers.reflective_evidence import Record
-from dspex_ray.program_optimizers.reflective_pool import Individual
+from dspex_ray.program_optimizers.reflective_pool import Individual, incumbent
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
+from dspex_ray.program_optimizers.simba_scores import Estimate
 
 
 def is_better(child: Mapping[int, Record], parent: Mapping[int, Record]) -> bool:
@@ -17,32 +17,41 @@ def is_better(child: Mapping[int, Record], parent: Mapping[int, Record]) -> bool
     return math.fsum(mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None) > 0
 
 
-def next_part(looked: int, rows: int, settings: ReflectiveSettings) -> int:
-    """Return on how many validation rows to look at a candidate after `looked`: at first a part, then twice as many."""
+def contender(pool: Sequence[Individual], worth: Mapping[int, Estimate], busy: Collection[int]) -> Individual | None:
+    """Return who should be seen on validation rows next: who is surest to be worth something, if it beats the best.
+
+    The standard error is taken off, so that luck on few rows does not win, and a race that was begun is ended first.
+    One of which nothing is known is seen before all others. None if there is nobody, or all of them are `busy`.
+    """
+    best = incumbent(list(pool))
+    waiting = [one for one in pool if one.standing == "racing" and one.number not in busy]
+    unknown = [one for one in waiting if one.number not in worth]
+    if unknown:
+        return unknown[0]
+    able = [one for one in waiting if best is None or _may_win(one, best, worth)]
+    return max(able, key=lambda one: worth[one.number].mean - worth[one.number].error, default=None)
+
+
+def _may_win(one: Individual, best: Individual, worth: Mapping[int, Estimate]) -> bool:
+    if one.violation != best.violation:
+        return one.violation < best.violation
+    return best.violation > 0 or worth[one.number].mean > worth[best.number].mean
+
+
+def next_part(
+    one: Individual, pool: Sequence[Individual], worth: Mapping[int, Estimate], rows: int, settings: ReflectiveSettings
+) -> int:
+    """Return on how many validation rows to look at a candidate: at first a part, then twice as many.
+
+    All of them, if it is better than the best one by more than its standard error.
+    """
+    best = incumbent(list(pool))
+    if best is not None and one.number in worth:
+        mine = worth[one.number]
+        if mine.mean - mine.error > worth[best.number].mean:
+            return rows
     first = max(settings.minibatch, math.ceil(rows / 2 ** (settings.parts - 1)))
-    return min(rows, 2 * looked if looked else first)
-
-
-_DOUBT = 0.5  # standard errors by which one may be behind a rival and still be looked at further
-
-
-def stays(individual: Individual, pool: Sequence[Individual]) -> bool:
-    """Whether it is worth more rows: not behind a rival that saw as many, and a merged one not behind its parents."""
-    parents = [pool[parent] for parent in individual.parents] if len(individual.parents) > 1 else []
-    if parents and math.fsum(_ahead(individual, max(parents, key=lambda one: one.mean))) < 0:
-        return False
-    rivals = [one for one in pool if one is not individual and len(one.gains) >= len(individual.gains)]
-    return not any(_is_behind(individual, one) for one in rivals)
-
-
-def _is_behind(individual: Individual, rival: Individual) -> bool:
-    if individual.violation != rival.violation:
-        return individual.violation > rival.violation
-    ahead = _ahead(individual, rival)
-    if math.fsum(ahead) >= 0:
-        return False
-    ahead.append(max(map(abs, ahead)))  # an imagined row in its favour: a few equal rows prove nothing
-    return statistics.fmean(ahead) < -_DOUBT * statistics.stdev(ahead) / math.sqrt(len(ahead))
+    return min(rows, 2 * one.looked if one.looked else first)
 
 
 def is_perfect(individual: Individual, rows: int, perfect: float) -> bool:
@@ -50,7 +59,3 @@ def is_perfect(individual: Individual, rows: int, perfect: float) -> bool:
     if individual.violation or len(individual.gains) < rows:
         return False
     return min(individual.gains.values()) >= perfect
-
-
-def _ahead(one: Individual, other: Individual) -> list[float]:
-    return [gain - other.gains[row] for row, gain in one.gains.items() if row in other.gains]

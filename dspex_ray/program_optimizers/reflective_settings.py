@@ -8,7 +8,7 @@ from typing import Any
 
 from dspex_coordination.errors import OptimizerError
 
-_MERGES = 5
+_CHANCES = ("every_call", "vary", "show", "cross", "validation_share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +20,11 @@ class ReflectiveSettings:
     | `minibatch` | train rows on which a child is compared with its parent |
     | `every_call` | chance from 0 to 1 that an attempt rewrites every model call together, rather than one in turn |
     | `vary` | chance from 0 to 1 that an attempt changes other variables, not instructions; moved by success |
+    | `show` | chance from 0 to 1 that an attempt with new instructions shows more demonstrations too |
+    | `cross` | chance from 0 to 1 that a reflection is shown the instructions of others that did better on mistakes |
     | `at_once`, `at_once_each` | attempts under way together, in all and with one parent |
-    | `merges` | most merges of two candidates; None: 5, or 0 where only one thing can change |
     | `parts` | looks at the validation split before all of it is seen, each twice the one before |
+    | `validation_share` | share of the rows paid for after the baseline, above which train rows come first |
     | `patience` | attempts without a new best candidate after which the search ends |
     | `most_chars` | characters of an instruction; one that is longer at first may stay as long |
     | `runs_shown`, `prompt_chars` | runs, and their characters together, that a reflection is shown |
@@ -31,13 +33,15 @@ class ReflectiveSettings:
     minibatch: int = 6
     every_call: float = 0.25
     vary: float = 0.25
+    show: float = 0.5
+    cross: float = 0.5
     at_once: int = 4
-    at_once_each: int = 1
-    merges: int | None = None
+    at_once_each: int = 3
     parts: int = 3
-    patience: int = 30
+    validation_share: float = 0.5
+    patience: int = 150
     most_chars: int = 4_000
-    runs_shown: int = 6
+    runs_shown: int = 8
     prompt_chars: int = 24_000
 
     @staticmethod
@@ -57,7 +61,7 @@ class ReflectiveSettings:
             "most_chars": 100,
             "runs_shown": 1,
         }
-        least |= {"prompt_chars": 500} | ({} if made.merges is None else {"merges": 0})
+        least |= {"prompt_chars": 500}
         problems = [
             f"{name} must be at least {low}, got {getattr(made, name)}"
             for name, low in least.items()
@@ -65,15 +69,9 @@ class ReflectiveSettings:
         ]
         problems += [
             f"{name} must be from 0 to 1, got {getattr(made, name)}"
-            for name in ("vary", "every_call")
+            for name in _CHANCES
             if not 0 <= getattr(made, name) <= 1
         ]
         if problems:
             raise OptimizerError(f"{owner}: {'; '.join(problems)}.")
         return made
-
-    def merges_for(self, changeable: int) -> int:
-        """Return how many merges there may be where so many variables can change."""
-        if self.merges is not None:
-            return self.merges
-        return _MERGES if changeable > 1 else 0

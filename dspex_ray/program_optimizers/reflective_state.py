@@ -13,7 +13,7 @@ from dspex_ray.program_optimizers.reflective_task import DUTIES, Duty, Task
 _MEMORY = 0.8  # how much of what was known of a kind of attempt counts after one more of it
 _LEAST_CREDIT = 0.1  # of a kind that never succeeds: what did not help may help later
 
-_COUNTS = ("started", "stale", "failures", "merges_left", "merge_due")
+_COUNTS = ("train_rows", "validation_rows", "started", "stale", "failures")
 
 
 @dataclass(slots=True)
@@ -22,19 +22,19 @@ class Evolution:
 
     `duties` says by the number of a pending trial what it is for and whose, `ready` what further trials may be opened.
     `stale` counts the attempts ended since the last new best candidate, `failures` those that failed in a row, `tally`
-    how attempts ended; `credit` is about which share of the last attempts of a kind was accepted. `merge_due` is set
-    when a child was accepted since the last merge.
+    how attempts ended; `credit` is about which share of the last attempts of a kind was accepted. `train_rows` and
+    `validation_rows` are those paid for, without the opening.
     """
 
-    merges_left: int
     pool: list[Individual] = field(default_factory=list)
     tasks: dict[int, Task] = field(default_factory=dict)
     ready: list[tuple[Duty, int]] = field(default_factory=list)
     duties: dict[int, tuple[Duty, int]] = field(default_factory=dict)
+    train_rows: int = 0
+    validation_rows: int = 0
     started: int = 0
     stale: int = 0
     failures: int = 0
-    merge_due: bool = False
     tally: dict[str, int] = field(default_factory=dict)
     credit: dict[str, float] = field(default_factory=lambda: {"reflect": 1.0, "vary": 1.0})
 
@@ -44,11 +44,6 @@ class Evolution:
         self.ready.remove(duty)
         self.duties[number] = duty
         return duty
-
-    def enlist(self, individual: Individual) -> None:
-        """Take in a candidate, and let it race."""
-        self.pool.append(individual)
-        self.ready.append(("race", individual.number))
 
     def make_ready(self, what: Duty, task: Task) -> bool:
         """Note the next step of an attempt; True."""
@@ -76,9 +71,12 @@ class Evolution:
         return vary / (vary + reflect)
 
     def open_attempts(self) -> list[int]:
-        """Return the parents of the attempts under way, those among them whose child has no validation score yet."""
-        unknown = [one for one in self.pool if one.standing == "racing" and one.parents and not one.gains]
-        return [task.parent for task in self.tasks.values()] + [one.parents[0] for one in unknown]
+        """Return the parents of the attempts under way."""
+        return [task.parent for task in self.tasks.values()]
+
+    def racing(self) -> set[int]:
+        """Return the candidates that are looked at on validation rows."""
+        return {who for what, who in self.duties.values() if what == "race"}
 
     def busy(self, parent: int) -> set[int]:
         """Return the train rows that attempts under way with this parent are about."""

@@ -28,6 +28,7 @@ class Task:
     rows: list[int]
     turn: int = 0
     every_call: bool = False
+    crossed: bool = False
     chunks: int = 1
     errands: dict[str, dict[str, Any]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dspex_coordination.space import Space
 from dspex_ray.errands import errand
 from dspex_ray.program_optimizers.reflective_advice import ReviseInstruction
 from dspex_ray.program_optimizers.reflective_evidence import copies_input, described, runs
-from dspex_ray.program_optimizers.reflective_pool import Individual
+from dspex_ray.program_optimizers.reflective_pool import Individual, complements, solved_share
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_task import Task
+from dspex_ray.program_optimizers.simba_scores import Estimate
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
+
+_MOST_OTHERS = 2  # instructions of other candidates that a reflection is shown
 
 
 class Writer:
@@ -31,18 +35,32 @@ class Writer:
             for one in predictors
         }
 
-    def errands(self, task: Task, parent: Individual) -> dict[str, dict[str, Any]]:
+    def errands(
+        self, task: Task, parent: Individual, pool: list[Individual], worth: Mapping[int, Estimate]
+    ) -> dict[str, dict[str, Any]]:
         """Return what to have written, by the name of the variable: one of the model calls in turn, or all of them.
 
         A call that took part in no run that went wrong is passed over. {} if there is no other.
         """
+        others = complements(pool, worth, parent, self._perfect, _MOST_OTHERS) if task.crossed else []
+        rest = [row for row in sorted(parent.records) if row not in task.rows]
+        rest.sort(key=lambda row: solved_share(pool, row, self._perfect))  # what nobody can do yet teaches most
+        records = {row: parent.records[row] for row in (*task.rows, *rest)}
         count = len(self._predictors)
-        in_turn = [self._predictors[(task.turn + step) % count] for step in range(count)]
         found: dict[str, dict[str, Any]] = {}
-        for predictor in in_turn:
-            asked = self._errand(task, parent, predictor)
-            if asked is not None:
-                found[predictor.instruction_name] = asked
+        for predictor in [self._predictors[(task.turn + step) % count] for step in range(count)]:
+            shown = runs(
+                predictor,
+                self._sketch.rows,
+                records,
+                most=self._settings.runs_shown,
+                most_chars=self._settings.prompt_chars,
+                perfect=self._perfect,
+            )
+            if shown:
+                name = predictor.instruction_name
+                texts = [str(one.candidate.values[name]) for one in (parent, *others)]
+                found[name] = errand(ReviseInstruction, self._given(predictor, shown, texts), task.number + 1)
                 if not task.every_call:
                     break
         return found
@@ -61,28 +79,17 @@ class Writer:
             return None, "copied"
         return text, ""
 
-    def _errand(self, task: Task, parent: Individual, predictor: Predictor) -> dict[str, Any] | None:
-        order = [*task.rows, *(row for row in sorted(parent.records) if row not in task.rows)]
-        shown = runs(
-            predictor,
-            self._sketch.rows,
-            {row: parent.records[row] for row in order},
-            most=self._settings.runs_shown,
-            most_chars=self._settings.prompt_chars,
-            perfect=self._perfect,
-        )
-        if not shown:
-            return None
-        name = predictor.instruction_name
-        present = str(parent.candidate.values[name])
-        given = {
+    def _given(self, predictor: Predictor, shown: list[str], texts: list[str]) -> dict[str, Any]:
+        """Return what a reflection is shown; the first text is the present one."""
+        present, *others = dict.fromkeys(texts)
+        return {
             "program": self._sketch.purpose,
             "call": described(self._sketch, predictor),
             "instruction": present,
             "runs": "\n\n".join(f"Run {number}:\n{text}" for number, text in enumerate(shown, 1)),
-            "most_characters": self._most_chars(name, present),
+            "others": "\n\n".join(others),
+            "most_characters": self._most_chars(predictor.instruction_name, present),
         }
-        return errand(ReviseInstruction, given, task.number + 1)
 
     def _most_chars(self, name: str, present: str) -> int:
         most = max(self._settings.most_chars, len(present))

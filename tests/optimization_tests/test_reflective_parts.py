@@ -1,23 +1,31 @@
-"""The parts of a reflective evolution: who leads, who breeds, who stays in the race, and what a reflection is shown."""
+"""The parts of a reflective evolution: who breeds, who is validated, and what a reflection is shown."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dspex_coordination import Candidate, Demos, Float, Space, Text
 from dspex_coordination.optimizers.draws import seeded
 from dspex_ray.example import Example
+from dspex_ray.program_optimizers.reflective_demos import Showing
 from dspex_ray.program_optimizers.reflective_evidence import copies_input, runs, shortened
 from dspex_ray.program_optimizers.reflective_moves import minibatch, varied
-from dspex_ray.program_optimizers.reflective_pool import Individual, drawn_parent, hard_rows, incumbent, leaders, merges
-from dspex_ray.program_optimizers.reflective_race import is_better, next_part, stays
+from dspex_ray.program_optimizers.reflective_pool import (
+    Individual,
+    complements,
+    drawn_parent,
+    hard_rows,
+    incumbent,
+    solved_share,
+    worths,
+)
+from dspex_ray.program_optimizers.reflective_race import contender, is_better, next_part
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_task import Task
 from dspex_ray.program_optimizers.reflective_writing import Writer
+from dspex_ray.program_optimizers.simba_scores import Estimate
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 
 FIELDS = (FieldSketch("text", "str", "what came in"),)
@@ -37,9 +45,11 @@ SPACE = Space(
 )
 
 
-def one(number: int, gains: list[float | None], parents: tuple[int, ...] = (), **values: Any) -> Individual:
+def one(number: int, gains: list[float | None], parent: int | None = None, train: str = "") -> Individual:
+    """A candidate with gains by validation row, and with right (1) and wrong (0) train rows."""
     known = {row: gain for row, gain in enumerate(gains) if gain is not None}
-    return Individual(number, Candidate(values), parents, standing="whole", gains=known)
+    records = {row: record(float(digit)) for row, digit in enumerate(train) if digit != " "}
+    return Individual(number, Candidate({"a": number}), parent, standing="whole", gains=known, records=records)
 
 
 def record(gain: float | None, *places: str, text: str = "out") -> dict[str, Any]:
@@ -51,57 +61,43 @@ def shown(call: Predictor, records: dict[int, Any], most: int = 4, most_chars: i
     return runs(call, ROWS, records, most=most, most_chars=most_chars, perfect=1.0)
 
 
-def test_who_is_best_somewhere_leads_and_who_is_covered_by_others_does_not() -> None:
-    pool = [one(0, [1, 0, 0, 0]), one(1, [1, 1, 0, 0]), one(2, [0, 0, 1, 0]), one(3, [0, 0, 0, 0])]
-    assert leaders(pool) == {1: 3, 2: 2}
+def test_what_few_rows_say_of_a_child_is_shrunk_towards_its_parent() -> None:
+    pool = [one(0, [1, 0] * 10), one(1, [], 0, train="111"), one(2, [1, 1, 1, 0] * 5, 0)]
+    worth = worths(pool)
+    assert worth[0].mean < worth[1].mean < 1.0
+    assert worth[2].mean > worth[0].mean
+    assert worth[1].error > worth[2].error
+    assert set(worths([*pool, one(3, [])])) == {0, 1, 2}
 
 
-def test_a_row_is_compared_among_those_who_saw_it() -> None:
-    assert leaders([one(0, [0.5, 0.5, 0.5]), one(1, [None, 0.7, 0.4])]) == {0: 2, 1: 1}
+def test_who_is_worth_more_breeds_more_and_who_is_little_known_breeds_too() -> None:
+    pool = [one(number, [0]) for number in range(3)]
+    worth = {0: Estimate(0.8, 0.05), 1: Estimate(0.3, 0.05), 2: Estimate(0.7, 0.2)}
+    drawn = [drawn_parent(pool, worth, seeded(0, number)).number for number in range(400)]
+    assert drawn.count(1) == 0
+    assert drawn.count(0) > drawn.count(2) > 60
+    assert drawn_parent([one(0, [])], {}, seeded(0)).number == 0
 
 
-def test_who_is_beaten_by_one_that_saw_fewer_rows_does_not_lead_where_that_one_did_not_look() -> None:
-    assert leaders([one(0, [0.0, 0.0, 0.0]), one(1, [None, 1.0, 0.0])]) == {1: 2}
-
-
-def test_those_within_the_bounds_lead_alone() -> None:
+def test_those_within_the_bounds_breed_alone() -> None:
     pool = [one(0, [1, 1]), one(1, [0, 0.5])]
     pool[0].violation = 0.2
-    assert leaders(pool) == {1: 2}
+    assert {drawn_parent(pool, worths(pool), seeded(number)).number for number in range(20)} == {1}
     assert incumbent(pool) is pool[1]
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=5, max_size=5), min_size=1, max_size=8))
-def test_a_front_holds_a_best_one_for_each_row_and_nobody_too_many(scores: list[list[float | None]]) -> None:
-    pool = [one(number, gains) for number, gains in enumerate(scores)]
-    front = leaders(pool)
-    best = [max(each.gains[row] for each in pool) for row in range(5)]
-    led = {number: {row for row in range(5) if pool[number].gains[row] == best[row]} for number in front}
-    assert set().union(*led.values()) == set(range(5))
-    assert {number: len(rows) for number, rows in led.items()} == front
-    for number, rows in led.items():
-        others = [theirs for other, theirs in led.items() if other != number]
-        assert not rows <= set().union(*others)
+def test_who_can_do_what_a_parent_cannot_complements_it_and_who_is_worth_much_less_does_not() -> None:
+    pool = [one(0, [], train="0011"), one(1, [], train="1000"), one(2, [], train="1100"), one(3, [], train="0011")]
+    worth = {number: Estimate(0.5, 0.1) for number in range(4)}
+    assert [each.number for each in complements(pool, worth, pool[0], 1.0, 5)] == [2, 1]
+    assert [each.number for each in complements(pool, worth, pool[0], 1.0, 1)] == [2]
+    assert not complements(pool, {**worth, 1: Estimate(0.3, 0.1), 2: Estimate(0.1, 0.3)}, pool[0], 1.0, 5)
+    assert not complements(pool, {}, pool[0], 1.0, 5)
 
 
-def test_parents_are_drawn_by_the_rows_that_they_lead_and_the_better_of_two_breeds() -> None:
-    pool = [one(0, [0, 0, 0, 1]), one(1, [1, 1, 1, 0])]
-    drawn = [drawn_parent(pool, seeded(0, number)).number for number in range(400)]
-    assert 0.9 < sum(drawn) / len(drawn) < 0.98  # 1 - 1/16
-    assert drawn_parent([one(0, [])], seeded(0)).number == 0
-
-
-def test_a_merge_takes_what_each_side_changed_since_the_common_ancestor() -> None:
-    pool = [one(0, [0, 0], a=1, b=1, c=1), one(1, [1, 0], (0,), a=2, b=1, c=5), one(2, [0, 1.5], (0,), a=1, b=2, c=6)]
-    assert list(merges(pool)) == [((1, 2), {"a": 2, "b": 2, "c": 6})]
-
-
-def test_no_merge_with_an_ancestor_nor_of_what_one_side_alone_changed_nor_below_the_ancestor() -> None:
-    origin = one(0, [0, 0], a=1, b=1)
-    assert not list(merges([one(0, [0, 1], a=1, b=1), one(1, [1, 0], (0,), a=2, b=1)]))
-    assert not list(merges([origin, one(1, [1, 0], (0,), a=2, b=1), one(2, [0, 1], (0,), a=3, b=1)]))
-    better = one(0, [0.9, 0.9], a=1, b=1)
-    assert not list(merges([better, one(1, [1, 0], (0,), a=2, b=1), one(2, [0, 1], (0,), a=1, b=2)]))
+def test_a_row_is_known_by_the_share_of_those_who_got_it_right() -> None:
+    pool = [one(0, [], train="01"), one(1, [], train="11"), one(2, [], train=" 1")]
+    assert [solved_share(pool, row, 1.0) for row in range(3)] == [0.5, 1.0, 0.0]
 
 
 def test_a_tie_on_the_minibatch_is_not_enough() -> None:
@@ -111,33 +107,47 @@ def test_a_tie_on_the_minibatch_is_not_enough() -> None:
     assert not is_better({0: record(1.0)}, {1: record(0.0)})
 
 
-def test_the_parts_of_a_race_grow_to_the_whole() -> None:
-    settings = ReflectiveSettings(minibatch=3, parts=3)
-    assert [next_part(looked, 50, settings) for looked in (0, 13, 26)] == [13, 26, 50]
-    assert next_part(0, 2, settings) == 2
+def test_the_parts_of_a_race_grow_to_the_whole_and_who_is_surely_better_is_seen_at_once() -> None:
+    settings, pool = ReflectiveSettings(minibatch=3, parts=3), [one(0, [0.5]), one(1, [])]
+    pool[1].standing = "racing"
+    for worth, parts in ((Estimate(0.6, 0.2), [13, 26, 50]), (Estimate(0.8, 0.2), [50])):
+        pool[1].looked = 0
+        for part in parts:
+            pool[1].looked = next_part(pool[1], pool, {0: Estimate(0.5, 0.1), 1: worth}, 50, settings)
+            assert pool[1].looked == part
+    assert next_part(one(1, []), [], {}, 2, settings) == 2
 
 
-def test_who_is_behind_leaves_and_who_may_still_win_stays() -> None:
-    best = one(0, [1] * 16)
-    assert not stays(one(1, [0, 0, 0, 0]), [best])
-    assert stays(one(1, [0]), [best])
-    assert stays(one(1, [1, 1, 1, 1]), [best])
-    assert stays(one(1, [0, 0]), [])
-    assert stays(one(1, [0, 0, 0, 0]), [one(0, [1, 1, 1])])  # it has seen more than that rival
+def racers(*worths_of: tuple[float, float]) -> tuple[list[Individual], dict[int, Estimate]]:
+    """The best one, worth 0.5, and others that race."""
+    pool = [one(0, [0.5]), *(one(number, [], 0) for number in range(1, len(worths_of) + 1))]
+    for each in pool[1:]:
+        each.standing = "racing"
+    return pool, {number: Estimate(*each) for number, each in enumerate([(0.5, 0.1), *worths_of])}
 
 
-def test_who_misses_the_bounds_leaves_when_a_rival_keeps_them() -> None:
-    breaking = one(1, [1, 1])
-    breaking.violation = 0.1
-    assert not stays(breaking, [one(0, [0, 0])])
-    assert stays(one(0, [0, 0]), [breaking])
+def test_the_surest_of_those_ahead_of_the_best_is_validated_next() -> None:
+    pool, worth = racers((0.9, 0.4), (0.7, 0.1), (0.4, 0.01))
+    assert contender(pool, worth, ()) is pool[2]
+    assert contender(pool, worth, {2}) is pool[1]
+    assert contender(pool, worth, {1, 2}) is None
+    pool[2].standing = "dropped"
+    assert contender(pool, worth, ()) is pool[1]
 
 
-def test_a_merged_one_leaves_when_it_is_behind_its_better_parent() -> None:
-    pool = [one(0, [1, 1, 0, 1] * 9), one(1, [1, 0, 0, 0] * 9)]
-    merged = one(2, [1, 1, 0, 0] + [1, 1, 0, 1] * 8, (0, 1))
-    assert not stays(merged, pool)
-    assert stays(one(2, [1, 1, 0, 0] + [1, 1, 0, 1] * 8, (0,)), pool)
+def test_one_of_which_nothing_is_known_is_validated_first() -> None:
+    pool, worth = racers((0.9, 0.1), (0.7, 0.1))
+    del worth[2]
+    assert contender(pool, worth, ()) is pool[2]
+
+
+def test_who_misses_the_bounds_waits_until_nobody_keeps_them() -> None:
+    pool, worth = racers((0.9, 0.1), (0.4, 0.1))
+    pool[1].violation = 0.1
+    assert contender(pool, worth, ()) is None
+    pool[0].violation = 0.2
+    assert contender(pool, worth, {2}) is pool[1]
+    assert contender(pool, worth, {1}) is pool[2]
 
 
 def test_a_reflection_is_shown_the_worst_runs_and_one_good_one() -> None:
@@ -161,15 +171,37 @@ def test_a_call_without_part_in_what_went_wrong_is_passed_over() -> None:
     parent = Individual(0, SPACE.default(), records={0: record(0.0, "send"), 1: record(1.0, "pick", "send")})
     writer = Writer(SKETCH, CALLS, SPACE, ReflectiveSettings(), 1.0)
     assert not shown(CALLS[0], parent.records)
-    assert list(writer.errands(Task(0, "reflect", 0, [0, 1], turn=0), parent)) == ["send.instruction"]
+    assert list(writer.errands(Task(0, "reflect", 0, [0, 1], turn=0), parent, [parent], {})) == ["send.instruction"]
+
+
+def test_a_reflection_is_shown_first_what_its_attempt_is_about_and_then_what_nobody_can_do() -> None:
+    pool = [one(0, [], train="0000"), one(1, [], train="1001")]
+    pool[0].candidate = SPACE.default()
+    task = Task(0, "reflect", 0, [3])
+    asked = Writer(SKETCH, CALLS, SPACE, ReflectiveSettings(), 1.0).errands(task, pool[0], pool, {})
+    text = asked["pick.instruction"]["input"]["runs"]
+    places = [text.index(f"the question of number {row} here") for row in (3, 1, 2, 0)]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_a_crossed_reflection_is_shown_what_others_are_told(crossed: bool) -> None:  # noqa: FBT001 - parametrized
+    pool = [one(0, [], train="00"), one(1, [], train="10")]
+    pool[0].candidate = SPACE.default()
+    pool[1].candidate = Candidate({**SPACE.default().values, "pick.instruction": "Pick well."})
+    worth = {number: Estimate(0.5, 0.1) for number in range(2)}
+    writer = Writer(SKETCH, CALLS, SPACE, ReflectiveSettings(), 1.0)
+    asked = writer.errands(Task(0, "reflect", 0, [0], crossed=crossed), pool[0], pool, worth)
+    assert asked["pick.instruction"]["input"]["instruction"] == "Do pick."
+    assert asked["pick.instruction"]["input"]["others"] == ("Pick well." if crossed else "")
 
 
 def test_calls_take_turns_or_are_rewritten_together() -> None:
     parent = Individual(0, SPACE.default(), records={0: record(0.0, "pick", "send")})
+    writer = Writer(SKETCH, CALLS, SPACE, ReflectiveSettings(), 1.0)
     for turn, name in enumerate(["pick.instruction", "send.instruction", "pick.instruction"]):
-        writer = Writer(SKETCH, CALLS, SPACE, ReflectiveSettings(), 1.0)
-        assert list(writer.errands(Task(0, "reflect", 0, [0], turn=turn), parent)) == [name]
-    both = writer.errands(Task(0, "reflect", 0, [0], every_call=True), parent)
+        assert list(writer.errands(Task(0, "reflect", 0, [0], turn=turn), parent, [parent], {})) == [name]
+    both = writer.errands(Task(0, "reflect", 0, [0], every_call=True), parent, [parent], {})
     assert sorted(both) == [
         "pick.instruction",
         "send.instruction",
@@ -218,9 +250,7 @@ def test_a_minibatch_takes_known_rows_up_to_a_limit_and_hard_new_ones_and_none_t
 
 
 def test_rows_that_an_ancestor_had_wrong_are_hard() -> None:
-    pool = [one(0, [0]), one(1, [0], (0,)), one(2, [0], (0,))]
-    for individual, row in zip(pool, (5, 6, 7), strict=True):
-        individual.records = {row: record(0.0), row - 3: record(1.0)}
+    pool = [one(0, [], None, "  1  0"), one(1, [], 0, "   1  0"), one(2, [], 0, "    1  0")]
     assert hard_rows(pool, 1, 1.0) == {5, 6}
 
 
@@ -229,7 +259,28 @@ def test_demonstrations_come_out_of_good_runs_with_the_row_they_are_of_and_uncut
     parent = Individual(
         0, SPACE.default(), records={0: record(1.0, "pick"), 1: record(0.0, "pick"), 2: {**record(1.0), "steps": long}}
     )
-    drawn = [varied(SPACE, ["pick.demos"], parent, SKETCH, 1.0, seeded(number)) for number in range(20)]
-    given_ones = [c.values["pick.demos"]["demos"] for c in drawn if c and c.values["pick.demos"]["select"] == "given"]
-    assert given_ones
-    assert all(demos == [{"input": {"text": "in pick"}, "output": {"text": "out"}, "of": "e0"}] for demos in given_ones)
+    showing = Showing(SKETCH, SPACE, 1.0)
+    value = showing.more("pick.demos", parent, [parent], seeded(0))
+    assert value == {
+        "select": "given",
+        "demos": [{"input": {"text": "in pick"}, "output": {"text": "out"}, "of": "e0"}],
+    }
+    drawn = [varied(SPACE, ["pick.demos"], parent, [parent], showing, seeded(number)) for number in range(20)]
+    assert any(each is not None and each.values["pick.demos"] == value for each in drawn)
+
+
+def test_more_is_shown_up_to_the_limit_and_the_rows_that_the_parent_got_wrong_first() -> None:
+    values = dict(SPACE.default().values)
+    other = Individual(1, SPACE.default(), records={row: record(1.0, "pick") for row in range(6)})
+    for number in range(20):
+        parent = Individual(0, Candidate(values), records={4: record(0.0, "pick")})
+        value = Showing(SKETCH, SPACE, 1.0).more("pick.demos", parent, [parent, other], seeded(number))
+        assert value is not None
+        assert value["demos"][0]["of"] == "e4"
+        assert len(value["demos"]) in (1, 2)
+        full = Individual(2, Candidate({**values, "pick.demos": value}), records=parent.records)
+        again = Showing(SKETCH, SPACE, 1.0).more("pick.demos", full, [full, other], seeded(number))
+        assert again is not None
+        of = [demo["of"] for demo in again["demos"]]
+        assert len(of) == len(set(of)) == 2
+        assert again != value
