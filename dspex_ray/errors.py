@@ -21,6 +21,7 @@ DspexError                      one root; `except DspexError` catches all of our
 │   └── LMBadReplyError         a reply that is not the protocol (kept in `raw`)       retryable
 ├── ToolError                   raised by a tool: a message for the model that called it
 ├── BudgetExceededError         a model call that a hard budget has no room for; nothing was sent
+├── AuditError                  the record of management actions was changed, and where
 ├── ClusterError                no Ray cluster at the address, or one that cannot do the work
 └── InterruptedRunError         a run stopped by the user; says how to resume
 """
@@ -192,6 +193,10 @@ class BudgetExceededError(DspexError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class AuditError(DspexError):
+    """The record of management actions was changed after it was written; the message says at which entry."""
 
 
 class ClusterError(DspexError):

@@ -15,6 +15,7 @@ from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.errors import ConfigurationError, UnknownNameError
 from dspex_ray.store import budgets, calls, data_rows, labels, versions, watches
+from dspex_ray.store.access_keys import ACCESS_MIGRATIONS
 from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget
 from dspex_ray.store.calls import ALL_CALLS, CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
 from dspex_ray.store.labels import LabelMove, MoveLabel, check_label
@@ -53,7 +54,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS, *VERSION_MIGRATIONS, *WATCH_MIGRATIONS))
+        database.migrate((*MIGRATIONS, *BUDGET_MIGRATIONS, *VERSION_MIGRATIONS, *WATCH_MIGRATIONS, *ACCESS_MIGRATIONS))
 
     def __reduce__(self) -> tuple[type[Store], tuple[Database]]:
         """Pickle by the database, which pickles by its URL."""
