@@ -27,8 +27,9 @@ TIPS = (
 )
 """So that several proposals differ; each asks for another kind of instruction."""
 
-_SHOWN_ROWS = 4
-_SHOWN_ATTEMPTS = 3
+_SHOWN_ROWS = 4  # of the data, as long as no failures are known
+_SHOWN_FAILURES = 6
+_SHOWN_SUCCESSES = 2
 
 
 class ProposeInstruction(Predict):
@@ -81,6 +82,7 @@ def proposal_errands(
     rng = random.Random(f"{seed}:{predictor.place}")  # noqa: S311 - a reproducible search holds no secret
     tips = rng.sample(TIPS, len(TIPS))
     first = rng.randrange(1 << 20)
+    rows = 0 if any(not one.good for one in attempts) else _SHOWN_ROWS
     return [
         errand(
             ProposeInstruction,
@@ -90,9 +92,9 @@ def proposal_errands(
                 "fields": [*_described(predictor.inputs, "input"), *_described(predictor.outputs, "output")],
                 "present_instruction": present,
                 "other_instructions": list(others),
-                "rows": [shown_row(sketch, row) for row in _some(range(len(sketch.rows)), _SHOWN_ROWS, rng)],
-                "successes": _shown([one for one in attempts if one.good], rng),
-                "failures": _shown([one for one in attempts if not one.good], rng),
+                "rows": [shown_row(sketch, row) for row in _some(range(len(sketch.rows)), rows, rng)],
+                "successes": _shown([one for one in attempts if one.good], _SHOWN_SUCCESSES, rng),
+                "failures": _shown([one for one in attempts if not one.good], _SHOWN_FAILURES, rng),
                 "tip": tips[number % len(tips)],
                 "most_characters": most_chars,
             },
@@ -122,8 +124,8 @@ def _described(fields: Sequence[FieldSketch], kind: str) -> list[str]:
     return [f"{kind} {one.name}: {one.type}{f' - {one.description}' if one.description else ''}" for one in fields]
 
 
-def _shown(attempts: Sequence[Attempt], rng: random.Random) -> list[str]:
-    return [str(one) for one in _some(attempts, _SHOWN_ATTEMPTS, rng)]
+def _shown(attempts: Sequence[Attempt], most: int, rng: random.Random) -> list[str]:
+    return [str(one) for one in _some(attempts, most, rng)]
 
 
 def _some(items: Sequence[Any], count: int, rng: random.Random) -> list[Any]:

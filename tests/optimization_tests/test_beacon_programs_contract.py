@@ -34,8 +34,11 @@ class Seeing(BeaconPrograms):
             note = {"error": None, "feedback": None, "trace": [step]}
             told = replace(told, notes=(note,) * len(told.rows))
         if told.failed is None and told.split == "errand":
-            told = replace(told, outputs=({"instruction": f"Answer as of trial {told.number}."},))
+            told = replace(told, outputs=({"instruction": self.instruction_of(told.number)},))
         super().tell(told)
+
+    def instruction_of(self, number: int) -> str:
+        return f"Answer as of trial {number}."
 
 
 class TestBeaconProgramsWithoutModelCalls(OptimizerContract):
@@ -68,8 +71,8 @@ class TestBeaconPrograms(OptimizerContract):
         """What a model writes comes on top of the 19 candidates that the space lists, until it brings nothing new."""
 
         class Dull(Seeing):
-            def _take_proposal(self, name: str, told: Told) -> None:
-                super()._take_proposal(name, replace(told, outputs=({"instruction": "Say it twice."},)))
+            def instruction_of(self, number: int) -> str:
+                return "Say it twice."
 
         context = context_of(Space({"instruction": Text("Answer."), "demos": Demos(max=1)}), trials=90)
         optimizer = Dull(sketch_of(context), seed=3, max_trials=90, proposals=1, rounds=1, initial=4)
