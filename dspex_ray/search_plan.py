@@ -293,5 +293,9 @@ def _model_name(own: str | LM | None) -> str:
 
 
 def _metric_name(metric: Metric) -> str:
+    """Return what a metric is called in every process: an object whose repr says only where it lies, by its class."""
     named = getattr(metric, "__qualname__", None)
-    return f"{metric.__module__}.{named}" if named else repr(metric)
+    if named:
+        return f"{metric.__module__}.{named}"
+    kind = type(metric)
+    return f"{kind.__module__}.{kind.__qualname__}" if repr(metric) == object.__repr__(metric) else repr(metric)

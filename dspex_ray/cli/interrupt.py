@@ -1,4 +1,4 @@
-"""Ctrl-C: the first press ends the command in order, and hasty ones after it do not disturb that."""
+"""Ctrl-C, or SIGTERM: the first press ends the command in order, and hasty ones after it do not disturb that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from types import FrameType
 
 from dspex_ray.errors import DspexError
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""What asks a command to end: a person, and whatever else runs it, such as Kubernetes."""
+
 _QUIET_S = 10.0
 
 
@@ -16,7 +19,7 @@ class StoppedError(DspexError):
 
 
 class Interrupt:
-    """A handler of SIGINT that raises KeyboardInterrupt at most every ten seconds.
+    """A handler of `STOPPING` that raises KeyboardInterrupt at most every ten seconds.
 
     Ending in order means stopping agents and the cluster's processes. A second press in the middle of it would leave
     them behind; one that comes later may be meant, because something hangs.
@@ -34,4 +37,5 @@ class Interrupt:
 
     def ignore(self) -> None:
         """Ignore every further press: nothing is left but the end of the process."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)

@@ -31,7 +31,7 @@ from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
-from dspex_ray.cli.interrupt import Interrupt, StoppedError
+from dspex_ray.cli.interrupt import STOPPING, Interrupt, StoppedError
 from dspex_ray.cli.optimize import optimize
 from dspex_ray.cli.output import print_json, stdout_for_json
 from dspex_ray.cli.run import run
@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     interrupt = Interrupt()
-    signal.signal(signal.SIGINT, interrupt)
+    for number in STOPPING:
+        signal.signal(number, interrupt)
     code = _run(arguments)
     interrupt.ignore()  # what is left is Ray's own end; interrupted, it would leave processes behind
     sys.exit(code)

@@ -20,6 +20,7 @@ from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
+from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
 from dspex_ray.store import open_store
 from dspex_ray.terminal import bar, err, percent, search_bar
 
@@ -32,7 +33,11 @@ def optimize(
     data: Annotated[str, typer.Option(help="Labelled rows: a .csv, .jsonl, .json or .parquet file.")],
     trials: Annotated[int, typer.Option(help="The most candidates to try, the untuned program included.")] = 30,
     optimizer: Annotated[
-        str, typer.Option(help=f"{', '.join(sorted(OPTIMIZERS))}, or one within another: racing:genetic.")
+        str,
+        typer.Option(
+            help=f"What also writes texts and demonstrations: {', '.join(PROGRAM_OPTIMIZERS)}. What chooses values: "
+            f"{', '.join(sorted(OPTIMIZERS))}, or one within another, racing:genetic."
+        ),
     ] = "auto",
     set_: Settings = None,
     objective: Annotated[
@@ -63,6 +68,9 @@ def optimize(
     runtime: Annotated[str, typer.Option(help="ray, or in-process for a debugger.")] = "ray",
     lm: Model = None,
     teacher: Teacher = None,
+    prompt_lm: Annotated[
+        str | None, typer.Option(help="The model that writes instructions; default: the program's own.")
+    ] = None,
     address: Address = None,
     store: StoreUrl = None,
     json: Json = False,
@@ -85,6 +93,7 @@ def optimize(
         "optimizer": optimizer,
         "settings": _settings(set_),
         "teacher": teacher,
+        "prompt_lm": prompt_lm,
         "objectives": objective or (),
         "stop": _stop_rule(minutes, calls, patience),
         "fork": fork,
