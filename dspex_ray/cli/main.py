@@ -22,6 +22,8 @@ from dspex_coordination.errors import CoordinationError
 from dspex_ray.cli.agents import COMMANDS as AGENTS_COMMANDS
 from dspex_ray.cli.agents import agents
 from dspex_ray.cli.agents.systems import Systems
+from dspex_ray.cli.audit import COMMANDS as AUDIT_COMMANDS
+from dspex_ray.cli.audit import audit
 from dspex_ray.cli.budget import COMMANDS as BUDGET_COMMANDS
 from dspex_ray.cli.budget import budget
 from dspex_ray.cli.cache import COMMANDS as CACHE_COMMANDS
@@ -32,6 +34,8 @@ from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
 from dspex_ray.cli.interrupt import STOPPING, Interrupt, StoppedError
+from dspex_ray.cli.keys import COMMANDS as KEYS_COMMANDS
+from dspex_ray.cli.keys import keys
 from dspex_ray.cli.optimize import optimize
 from dspex_ray.cli.output import print_json, stdout_for_json
 from dspex_ray.cli.run import run
@@ -63,8 +67,10 @@ for each in _COMMANDS.values():
     app.command()(each)
 _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "agents": (agents, AGENTS_COMMANDS),
+    "audit": (audit, AUDIT_COMMANDS),
     "budget": (budget, BUDGET_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
+    "keys": (keys, KEYS_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
     "versions": (versions, VERSIONS_COMMANDS),
 }
