@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from dspex_agents.clock import Clock, SystemClock
 from dspex_ray.access import refusals
@@ -12,6 +12,7 @@ from dspex_ray.access.keys import PREFIX
 from dspex_ray.access.limits import NO_LIMITS, Limits
 from dspex_ray.access.meter import DAY_S, Meter, Spent
 from dspex_ray.access.roles import Role, needed_role
+from dspex_ray.access.tokens import Tokens
 from dspex_ray.serving.contract import Caller, RequestHead
 from dspex_ray.serving.problem import Problem
 
@@ -19,14 +20,6 @@ LONGEST_CREDENTIAL: Final = 16_384
 """Characters; tokens with many groups have some thousand."""
 
 _Whose = tuple[Literal["key", "tenant"], str]
-
-
-class Tokens(Protocol):
-    """Verifies bearer tokens that are no keys of ours."""
-
-    async def caller(self, token: str) -> Caller | Problem:
-        """Return who asks, or what is answered instead."""
-        ...
 
 
 class KeyGate:

@@ -68,7 +68,7 @@ class KeyGrant:
             raise ConfigurationError(f"API key: {'; '.join(wrong)}.")
 
     def _wrong(self) -> Iterable[str]:
-        if not _TENANT.fullmatch(self.tenant):
+        if not is_tenant(self.tenant):
             yield f"the tenant is 1 to 100 of letters, digits and _.@:-, got {shown(self.tenant)}"
         for role in sorted(self.roles - set(ROLES)):
             yield f"unknown role {role!r}{near(role, ROLES)}; known are {', '.join(ROLES)}"
@@ -128,6 +128,11 @@ class IssuedKey:
 
     key: ApiKey
     written: str = field(repr=False)
+
+
+def is_tenant(name: str) -> bool:
+    """Whether a tenant can have this name."""
+    return _TENANT.fullmatch(name) is not None
 
 
 def digest_of(written: str) -> bytes:
