@@ -55,6 +55,11 @@ def instructions_of(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values.items() if isinstance(value, str) and _is_instruction(name)}
 
 
+def demos_told(value: Any) -> Any:
+    """Return how many demonstrations a value shows, in words; any other value as it is."""
+    return _told(value) if _is_demos(value) else value
+
+
 def _change(name: str, before: Any, after: Any, errands: Mapping[int, Any]) -> Change:
     if _is_demos(before) or _is_demos(after):
         return _demos(name, before or {}, after or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import fsum
 from typing import Any
@@ -22,7 +22,13 @@ from dspex_ray.learning_report.chart import Point
 from dspex_ray.store import Store, Version
 from dspex_ray.store.calls import CallFilter, CostLine
 
-_KINDS = {"validation": "scoring on validation rows", "train": "scoring on train rows", "errand": "errands"}
+_CANDIDATES, _LOOKS = "scoring on validation rows", "scoring on train rows"
+_TEACHER, _LAST, _ERRANDS = (
+    "the teacher on train rows",
+    "last look at the best on train rows",
+    "errands: texts that a model wrote",
+)
+_KINDS = (_CANDIDATES, _LOOKS, _TEACHER, _ERRANDS, _LAST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,9 @@ class Learnt:
     """One run at one moment. `best` and `baseline` are None before one is scored; `train` is the mean on train rows.
 
     `by_calls` and `by_cost` are the course of the best so far. `kinds` holds (trials, calls, US dollars) by what they
-    were for; `rows` are those of the best, and `examples` what they asked, where that is known.
+    were for; `rows` are those of the best, and `examples` what they asked, where that is known. `last_look` is the
+    number of the trial that scored the best on train rows at the end, `demonstrations` are known by their ids; a
+    `is_stale` run is called running, but nobody works at it.
     """
 
     record: SweepRecord
@@ -46,6 +54,9 @@ class Learnt:
     models: tuple[CostLine, ...]
     warnings: tuple[str, ...]
     examples: Sequence[Example] = ()
+    last_look: int | None = None
+    is_stale: bool = False
+    demonstrations: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gap(self) -> float | None:
@@ -55,8 +66,15 @@ class Learnt:
         return self.train - self.best.measures["score"]
 
 
-def learnt(store: Store, run_id: str, *, train: Sequence[Example] = (), validation: Sequence[Example] = ()) -> Learnt:
-    """Return what a run has learnt so far. Raises UsageError with near matches for an unknown run.
+def learnt(
+    store: Store,
+    run_id: str,
+    *,
+    train: Sequence[Example] = (),
+    validation: Sequence[Example] = (),
+    now: float = 0.0,
+) -> Learnt:
+    """Return what a run has learnt until `now`, in seconds. Raises UsageError with near matches for an unknown run.
 
     The store holds no inputs: with `validation` the best and worst rows are shown with theirs, with `train` copies of
     training inputs in instructions are found also while the run goes on.
@@ -68,12 +86,14 @@ def learnt(store: Store, run_id: str, *, train: Sequence[Example] = (), validati
         raise UsageError(str(error)) from error
     trials = kept.trials(run_id)
     run, calls = search_run(record, trials), kept.attempt_sums(run_id).calls
+    last_look = next((one.number for one in trials if one.closing), None)
     best = run.best if run.best is not None and "score" in run.best.measures else None
     baseline = next((one for one in sorted(run.scored, key=lambda one: one.number) if one.number == 0), None)
     on_train = None if best is None else _train_score(kept, run, best)
     default = dict(run.space.default().values) if baseline is None else baseline.candidate.to_json()
     after = default if best is None else best.candidate.to_json()
-    facts = _facts(store, record)
+    version = _version(store, record)
+    facts = {} if version is None else version.facts
     copied = facts.get("copied") or copied_instructions(instructions_of(after), instructions_of(default), train)
     course = _course(run, calls)
     return Learnt(
@@ -86,10 +106,14 @@ def learnt(store: Store, run_id: str, *, train: Sequence[Example] = (), validati
         by_cost=tuple(Point(spent, point.score, point.low, point.high) for point, spent in course),
         changed=changes(default, after, _errands(kept, run)),
         rows=() if best is None else _rows(kept, run, best),
-        kinds=_kinds(run, calls),
+        kinds=_kinds(run, calls, last_look),
         models=tuple(store.costs(["model"], CallFilter(run=run_id))),
-        warnings=_warnings(run, best, baseline, on_train, copied),
+        # those of a result know more than can be told while a run goes on
+        warnings=tuple(facts.get("warnings") or ()) or _warnings(run, best, baseline, on_train, copied),
         examples=validation,
+        last_look=last_look,
+        is_stale=record.is_stale(now),
+        demonstrations=_demonstrations(version, train),
     )
 
 
@@ -134,20 +158,36 @@ def _errands(kept: SweepStore, run: SearchRun) -> dict[int, Any]:
     return {number: rows[0].result.output for number, rows in answers.items() if rows}
 
 
-def _kinds(run: SearchRun, calls: Mapping[int, int]) -> dict[str, tuple[int, int, float]]:
-    found: dict[str, tuple[int, int, float]] = {}
-    for split, name in _KINDS.items():
-        mine = [one for one in run.trials if one.split == split]
-        if mine:
-            made = sum(calls.get(one.number, 0) for one in mine)
-            found[name] = (len(mine), made, fsum(one.cost_usd for one in mine))
-    return found
+def _kinds(run: SearchRun, calls: Mapping[int, int], last_look: int | None) -> dict[str, tuple[int, int, float]]:
+    found: dict[str, list[FinishedTrial]] = {name: [] for name in _KINDS}
+    for one in run.trials:
+        found[_kind(one, is_last=one.number == last_look)].append(one)
+    return {
+        name: (len(mine), sum(calls.get(one.number, 0) for one in mine), fsum(one.cost_usd for one in mine))
+        for name, mine in found.items()
+        if mine
+    }
 
 
-def _facts(store: Store, record: SweepRecord) -> Mapping[str, Any]:
+def _kind(trial: FinishedTrial, *, is_last: bool) -> str:
+    if trial.split == "train":
+        return _LAST if is_last else _TEACHER if trial.teacher else _LOOKS
+    return _ERRANDS if trial.split == "errand" else _CANDIDATES
+
+
+def _version(store: Store, record: SweepRecord) -> Version | None:
     program = record.fingerprint.get("program")
     found: list[Version] = store.versions(program) if isinstance(program, str) else []
-    return next((one.facts for one in reversed(found) if one.run_id == record.run_id), {})
+    return next((one for one in reversed(found) if one.run_id == record.run_id), None)
+
+
+def _demonstrations(version: Version | None, train: Sequence[Example]) -> dict[str, Any]:
+    """Return what is shown under an id: the train rows where they are given, and those kept with the version."""
+    known: dict[str, Any] = {one.id: {"input": one.input, "output": one.output} for one in train}
+    if version is None or version.state is None:
+        return known
+    pools = [version.state.get("demo_pool"), *(version.state.get("part_pools") or {}).values()]
+    return known | {one["id"]: one for pool in pools if pool for one in pool.get("examples", ())}
 
 
 def _warnings(

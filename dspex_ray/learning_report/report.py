@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dspex_agents.clock import SystemClock
 from dspex_ray.evaluation_report.writing import require_place, write_text
 from dspex_ray.example import Example
 from dspex_ray.learning_report.learnt import learnt
@@ -29,5 +30,6 @@ def write_report(
     place that cannot be written.
     """
     place = require_place(path, _ENDINGS)
-    write_text(place, page(learnt(store, run_id, train=train, validation=validation)))
+    found = learnt(store, run_id, train=train, validation=validation, now=SystemClock().now())
+    write_text(place, page(found))
     return place

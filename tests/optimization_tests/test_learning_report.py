@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from reported_search import HOSTILE, ROWS, Parity, search
 
 import dspex_ray as dspex
 from dspex_coordination import SweepStore
@@ -19,43 +16,7 @@ from dspex_ray.learning_report.changes import DemosChange, InstructionChange, Va
 from dspex_ray.learning_report.chart import Point, chart
 from dspex_ray.learning_report.learnt import Learnt, learnt
 from dspex_ray.learning_report.page import page
-from dspex_ray.lm.base import LMChunk, LMReply, LMRequest, Usage
 from dspex_ray.store import Store
-
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
-ROWS = [{"question": f"is {n} even?", "answer": "yes" if n % 2 == 0 else "no"} for n in range(20)]
-
-
-class HotLM:
-    """Right at a temperature above a half, else hostile."""
-
-    model = "simulated/hot"
-
-    async def complete(self, request: LMRequest) -> LMReply:
-        number = int(re.findall(r"is (\d+) even", request.messages[-1].content)[-1])
-        right = "yes" if number % 2 == 0 else "no"
-        answer = right if (request.temperature or 0.0) > 0.5 else HOSTILE
-        text = json.dumps({"answer": answer})
-        usage = Usage(prompt_tokens=5, completion_tokens=5)
-        return LMReply(text=text, model=self.model, usage=usage, cost_usd=0.001)
-
-    async def stream(self, request: LMRequest) -> AsyncIterator[LMChunk]:
-        yield LMChunk(reply=await self.complete(request))
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
-class Parity(dspex.Program):
-    """Say whether it is even."""
-
-    class Input(dspex.Schema):
-        question: str
-
-    class Output(dspex.Schema):
-        answer: str
-
-    temperature = dspex.Float(0.0, 1.0, default=0.1)
 
 
 class Tags(HTMLParser):
@@ -73,21 +34,6 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-def search(store: Store, low: float = 0.0, high: float = 1.0, **options: Any) -> dspex.Optimized:
-    class Tuned(Parity):
-        """Say whether it is even."""
-
-        temperature = dspex.Float(low, high, default=low)
-
-    chosen = {"optimizer": "random", "trials": 8, **options}
-    program = Tuned().with_lm(HotLM())
-    return dspex.optimize(program, ROWS, runtime="in-process", workers=1, store=store, metric=_right, **chosen)
-
-
-def _right(example: Any, output: Any) -> float:
-    return float(example.output["answer"] == output.answer)
 
 
 def test_the_report_tells_scores_changes_costs_and_rows(store: Store, tmp_path: Path) -> None:
@@ -140,7 +86,7 @@ def test_a_place_that_is_no_html_file_is_refused(store: Store, tmp_path: Path) -
 
 def test_the_size_is_bounded_for_a_hundred_thousand_rows(store: Store) -> None:
     small = learnt(store, search(store).run_id)
-    rows = tuple(RowResult(row, float(row % 2), {"answer": HOSTILE * 200}) for row in range(100_000))
+    rows = tuple(RowResult(row, float(row % 2), {"answer": HOSTILE * 40}) for row in range(100_000))
     points = small.by_calls * 20_000
     large = {name: getattr(small, name) for name in Learnt.__dataclass_fields__}
     html = page(Learnt(**{**large, "rows": rows, "by_calls": points}))

@@ -170,8 +170,8 @@ class SweepReader:
 
 def _asked(number: int, at: float, data: dict[str, Any]) -> TrialRecord:
     only = None if data["rows"] is None else tuple(data["rows"])
-    teacher = data.get("teacher", False)
-    return TrialRecord(number, Candidate(data["candidate"]), data["split"], only, at, teacher=teacher)
+    whose = {"teacher": data.get("teacher", False), "closing": data.get("closing", False)}
+    return TrialRecord(number, Candidate(data["candidate"]), data["split"], only, at, **whose)
 
 
 def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
@@ -186,6 +186,7 @@ def _told(trial: TrialRecord, at: float, data: dict[str, Any]) -> TrialRecord:
         data["cost_usd"],
         data["failed"],
         trial.teacher,
+        trial.closing,
     )
 
 

@@ -74,7 +74,7 @@ class TrialRecord:
     """One trial as the journal tells it; `told_at` is None while it is open. `rows` None means the whole split.
 
     `cost_usd` is what its own rows cost; `measures` are those of `dspex_coordination.objectives.measures`, empty for an
-    open or failed trial. With `teacher` it was the teacher that was scored.
+    open or failed trial. With `teacher` it was the teacher that was scored; `closing` is the last look at the best.
     """
 
     number: int
@@ -87,6 +87,7 @@ class TrialRecord:
     cost_usd: float = 0.0
     failed: str | None = None
     teacher: bool = False
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
