@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from dspex_ray.serving.base import ProgramService
 from dspex_ray.serving.problem import Problem
@@ -106,8 +106,25 @@ class Router(Protocol):
         """Return the route; a plan always has one."""
         ...
 
-    def service(self, version: str) -> ProgramService:
-        """Return the service of a live version. Raises KeyError for one that is not live."""
+    def begin(self, version: str) -> ProgramService:
+        """Return the service of a live version, kept so until `end`. Raises KeyError for one that is not live."""
+        ...
+
+    def end(self, version: str) -> None:
+        """Let go what `begin` returned; called once for each."""
+        ...
+
+    @property
+    def main(self) -> str:
+        """The version with the greatest share; it describes the endpoint."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the shares of the versions for the health answer; nothing where there is nothing to tell."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all services. Called once, after the last request."""
         ...
 
 

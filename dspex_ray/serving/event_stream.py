@@ -11,6 +11,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dspex_ray.serving.base import ServingLimits
+from dspex_ray.serving.exchanges import ANSWERED, CLIENT_LEFT
 from dspex_ray.serving.problem import Problem
 
 MEDIA_TYPE = "text/event-stream"
@@ -24,8 +26,8 @@ class EventStream(Response):
     """An answer of events, each a name and its JSON. It is to be called once.
 
     An error before the first event or heartbeat becomes an answer of its own, by `refused`; a later one an event
-    `error` with the same problem. The source is closed when it ends, fails or the client leaves, and has `timeout_s`
-    seconds in all.
+    `error` with the same problem. The source is closed when it ends, fails or the client leaves, and has the limits'
+    `request_timeout_s` in all. `ended` is told last, and in any case, with status and code of what came of it.
     """
 
     def __init__(
@@ -36,13 +38,15 @@ class EventStream(Response):
         headers: Mapping[str, str],
         problem_of: Callable[[Exception], Problem],
         refused: Callable[[Problem], Response],
-        timeout_s: float,
-        heartbeat_s: float,
+        ended: Callable[[int, str | None], None],
+        limits: ServingLimits,
     ) -> None:
         super().__init__(media_type=MEDIA_TYPE, headers={"cache-control": "no-store", **headers})
         del self.headers["content-length"]
         self._events, self._request_id, self._problem_of, self._refused = events, request_id, problem_of, refused
-        self._timeout_s, self._heartbeat_s = timeout_s, heartbeat_s
+        self._timeout_s, self._heartbeat_s = limits.request_timeout_s, limits.heartbeat_s
+        self._ended = ended
+        self._end: tuple[int, str | None] = CLIENT_LEFT
         self._begun = False
         self._lock = asyncio.Lock()  # a heartbeat does not fall into an event
 
@@ -55,7 +59,10 @@ class EventStream(Response):
         finally:
             for task in (sending, *others):
                 task.cancel()
-            await asyncio.gather(sending, *others, return_exceptions=True)
+            try:
+                await asyncio.gather(sending, *others, return_exceptions=True)
+            finally:
+                self._ended(*self._end)
         if not sending.cancelled():
             sending.result()
 
@@ -65,8 +72,10 @@ class EventStream(Response):
             async with asyncio.timeout(self._timeout_s), aclosing(self._events):
                 async for name, data in self._events:
                     await self._send(send, _event(name, data))
+            self._end = ANSWERED
         except Exception as error:  # noqa: BLE001 - the HTTP boundary: whatever a program raises is answered here
             failed = self._problem_of(error)
+            self._end = failed.status, failed.code
         async with self._lock:
             if failed is not None and not self._begun:
                 await self._refused(failed)(scope, receive, send)

@@ -49,7 +49,10 @@ def _answer_operation(service: ProgramService, name: str) -> dict[str, Any]:
 
 def _stream_operation(service: ProgramService, name: str) -> dict[str, Any]:
     whole = _answer_operation(service, name)
-    described = {**_STREAM, "headers": {key: _HEADERS[key] for key in ("x-request-id", "x-dspex-version")}}
+    described = {
+        **_STREAM,
+        "headers": {key: _HEADERS[key] for key in ("x-request-id", "x-dspex-version", "x-dspex-arm")},
+    }
     return {**whole, "operationId": f"{name}_stream", "responses": {**whole["responses"], "200": described}}
 
 
@@ -88,6 +91,7 @@ _REQUEST_ID = {
 _HEADERS = {
     "x-request-id": {"description": "The request's id.", "schema": {"type": "string"}},
     "x-dspex-version": {"description": "The version that answered.", "schema": {"type": "string"}},
+    "x-dspex-arm": {"description": "Its part in the traffic plan.", "schema": {"type": "string"}},
     "x-dspex-cost-usd": {
         "description": "What the model calls of this request cost; absent when a price is not known.",
         "schema": {"type": "string", "pattern": r"^\d+(\.\d+)?$"},

@@ -37,7 +37,7 @@ PLAN_MIGRATIONS = (Migration("plans-001-revisions", _metadata.create_all),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRevision:
-    """A plan as it was put in force; `revision` counts the plans of the endpoint from 1, `at` is seconds since the epoch.
+    """A plan as it was put in force; `revision` counts the plans of an endpoint from 1, `at` is epoch seconds.
 
     `program` is the path of the program whose versions share the requests, and `carried` the version that its replicas
     were deployed with, which need not be in the store. One of kind `ramp` goes on with a ramp that a `change` began: a
