@@ -29,6 +29,8 @@ from dspex_ray.cli.budget import budget
 from dspex_ray.cli.cache import COMMANDS as CACHE_COMMANDS
 from dspex_ray.cli.cache import cache
 from dspex_ray.cli.cost import cost
+from dspex_ray.cli.data import COMMANDS as DATA_COMMANDS
+from dspex_ray.cli.data import data
 from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
@@ -70,6 +72,7 @@ _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "audit": (audit, AUDIT_COMMANDS),
     "budget": (budget, BUDGET_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
+    "data": (data, DATA_COMMANDS),
     "keys": (keys, KEYS_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
     "versions": (versions, VERSIONS_COMMANDS),
