@@ -76,6 +76,17 @@ class KeyBook:
         with self._database.read() as connection:
             return access_keys.tenants(connection)
 
+    def ring_unless(self, mark: int) -> tuple[int, KeyRing] | None:
+        """Return all keys and tenants with a new mark, None if nothing was changed since `mark`; begin with -1.
+
+        Cheap to ask often: the mark is the number of the last management action.
+        """
+        with self._database.read() as connection:
+            last = audit_log.head(connection).number  # first: what is changed meanwhile is found the next time
+            if last == mark:
+                return None
+            return last, KeyRing(access_keys.listed(connection), access_keys.tenants(connection))
+
     def ring(self) -> KeyRing:
         """Return all keys and tenants as of now, for the gates of replicas."""
         with self._database.read() as connection:

@@ -102,6 +102,27 @@ class TestKeys:
         book.limit_tenant("acme", Limits(), by="ann", now=3.0)
         assert book.tenants() == {}
 
+    def test_a_new_ring_is_told_of_once_for_each_change(self, book: KeyBook) -> None:
+        first = book.ring_unless(-1)
+        assert first is not None
+        mark, ring = first
+        assert ring.keys == {}
+        assert book.ring_unless(mark) is None
+        made = book.create(GRANT, by="ann", now=10.0)
+        second = book.ring_unless(mark)
+        assert second is not None
+        assert second[1].keys == {made.key.id: made.key}
+        for change in (
+            lambda: book.rotate(made.key.id, by="ann", now=20.0),
+            lambda: book.limit_tenant("acme", Limits(usd_per_day=1.0), by="ann", now=20.0),
+            lambda: book.revoke(made.key.id, by="ann", now=20.0),
+        ):
+            mark = second[0]
+            assert book.ring_unless(mark) is None
+            change()
+            second = book.ring_unless(mark)
+            assert second is not None
+
     def test_a_note_that_a_database_would_refuse_does_not_keep_a_key_out(self, book: KeyBook) -> None:
         book.create(KeyGrant(note="a\0b\ud800"), by="ann", now=10.0)
         assert [key.grant.note for key in book.listed()] == ["a\ufffdb?"]
