@@ -40,6 +40,7 @@ from dspex_ray.search_settings import checked_settings, require_taught
 from dspex_ray.store import Store
 
 _MAX_VALIDATION = 500
+_FEW_WORKERS = 8  # up to so many the number of open trials, and so the result, is always the same
 _READY = {one.name: one for one in (SCORE, SURE_SCORE, COST, LATENCY, TAIL_LATENCY, PROMPT_TOKENS, RELIABILITY)}
 
 
@@ -112,6 +113,7 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         budget_usd=request.budget_usd,
         stop=request.stop,
         workers=request.workers,
+        max_pending_trials=_pending(name, request.workers),
         reproducible=request.reproducible,
         sketch=_sketch(request, train) if name in PROGRAM_OPTIMIZERS else None,
         settings=settings,
@@ -140,6 +142,14 @@ def prepare(request: SearchRequest, run_id: str, store: Store, *, is_new: bool) 
         is_new=is_new,
         reason=chosen.reason,
     )
+
+
+def _pending(optimizer: str, workers: int | None) -> int | None:
+    """Return how many trials may be open at once, None for what a sweep does by itself.
+
+    Optimizers of programs ask for few rows at a time, so that many workers have enough only with a trial for each.
+    """
+    return workers if optimizer in PROGRAM_OPTIMIZERS and workers is not None and workers > _FEW_WORKERS else None
 
 
 def _sketch(request: SearchRequest, train: Dataset) -> ProgramSketch:

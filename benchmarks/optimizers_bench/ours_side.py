@@ -28,10 +28,10 @@ def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: i
     At most `workers` calls are made at once. `system` is an optimizer's name; with `+unordered` behind it the search
     waits for no slow trial, with `+each` every worker asks for as many rows at once as it does by itself.
     """
-    name, _, way = system.partition("+")
+    name, *ways = system.split("+")
     cases = splits_of(TASKS[task], seed)
     metric = Marks(task, [*cases.train, *cases.validation, *cases.test])
-    program = PROGRAMS[task]().with_lm(_lm(urls["counted"], workers * (16 if way == "each" else 1)))
+    program = PROGRAMS[task]().with_lm(_lm(urls["counted"], workers * (16 if "each" in ways else 1)))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         found = dspex.optimize(
@@ -44,7 +44,7 @@ def optimized(system: str, task: str, seed: int, urls: dict[str, str], budget: i
             stop=dspex.CallsSpent(budget),
             seed=seed,
             workers=workers,
-            reproducible=way != "unordered",
+            reproducible="unordered" not in ways,
             runtime="in-process",
             store=open_store(f"sqlite:///{Path(folder) / 'store.db'}"),
         )
