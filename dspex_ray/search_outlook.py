@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dspex_coordination.sweep import StopRule
+from dspex_coordination.sweep.closing import look_rows
 from dspex_ray.data import Dataset
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import Estimate, Range, estimate
 from dspex_ray.intervals import wilson
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
-from dspex_ray.search import Search
+from dspex_ray.search import CLOSING_ROWS, Search
 from dspex_ray.search_plan import SearchPlan
 
 MINIBATCH: Final = 16
@@ -60,7 +61,8 @@ class Limits:
 class Outlook:
     """What is expected of a search; `cost_usd` is None where a price is not known.
 
-    `calls` and `cost_usd` are those of scoring validation rows; what else an optimizer asks for is said in `notes`.
+    `calls` and `cost_usd` are those of scoring validation rows and, at the end, the best on at most `last_look_rows`
+    train rows, which tells the held-out gap; what else an optimizer asks for is said in `notes`.
     """
 
     optimizer: str
@@ -72,6 +74,7 @@ class Outlook:
     cost_usd: Range | None
     ends: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    last_look_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the outlook as JSON values."""
@@ -84,6 +87,8 @@ class Outlook:
             free = not self.cost_usd.high
             cost = "at no cost" if free else f"${self.cost_usd.low:.4f} to ${self.cost_usd.high:.4f}"
         likely = f"at most {self.trials} trials on {self.validation_rows} validation rows"
+        if self.last_look_rows:
+            likely += f", and for the gap a last look at {self.last_look_rows} train rows"
         return [
             f"{self.optimizer}: {self.reason}" if self.reason else self.optimizer,
             f"Expect {likely}: {self.calls.low:,.0f} to {self.calls.high:,.0f} calls, {cost}.",
@@ -111,7 +116,10 @@ def outlook(search: Search, guessed: Estimate, limits: Limits, reason: str = "")
     calls, cost = _each(guessed.calls, guessed), _each(guessed.cost_usd, guessed)
     _require_round(calls, cost, context.validation_rows, limits)
     least = min(trials, _ROUND) * context.validation_rows
-    times = (least, trials * context.validation_rows, trials * context.validation_rows)
+    most = trials * context.validation_rows
+    first, last = (min(look_rows(scored, CLOSING_ROWS), context.train_rows) for scored in (least, most))
+    # an optimizer that has looked at enough train rows of the best needs no last look
+    times = (least + (0 if search.optimizer in PROGRAM_OPTIMIZERS else first), most + last, most + last)
     return Outlook(
         optimizer=search.optimizer,
         reason=reason,
@@ -122,6 +130,7 @@ def outlook(search: Search, guessed: Estimate, limits: Limits, reason: str = "")
         cost_usd=None if cost is None else cost.times(*times),
         ends=_ends(trials, limits),
         notes=_notes(search),
+        last_look_rows=last,
     )
 
 

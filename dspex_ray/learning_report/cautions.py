@@ -50,8 +50,9 @@ def cautions(found: Findings) -> tuple[str, ...]:
             "nothing could be learnt: nothing that was searched matters, or the metric cannot tell outputs apart."
         )
     if found.high - found.low > _WIDE:
+        rows = "1 validation row leaves" if found.rows == 1 else f"{found.rows} validation rows leave"
         told.append(
-            f"{found.rows} validation rows leave a wide interval, {100 * found.low:.1f} to {100 * found.high:.1f} %: "
+            f"{rows} a wide interval, {100 * found.low:.1f} to {100 * found.high:.1f} %: "
             "a difference within it may be chance."
         )
     if found.baseline is not None and found.score is not None and found.score <= found.baseline:

@@ -70,7 +70,7 @@ def gap_unknown(trial: TrialSummary, result: SweepResult) -> tuple[str, ...]:
     """Return why the gap of the best is not known, as one sentence; () for any other trial, which was not looked at."""
     if result.best is None or trial.number != result.best.number:
         return ()
-    why = "it has none that it does not show"
+    why = "it shows all that were not left out"
     if result.status in ("cancelled", "failed"):
         why = f"the search ended before that, {result.status}"
     elif result.closing is not None and result.closing.failed:

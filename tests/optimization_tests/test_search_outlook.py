@@ -60,18 +60,25 @@ def expected(store: Store, program: dspex.Program | None = None, usd: float | No
 def test_calls_and_money_range_from_one_round_to_all_trials(store: Store) -> None:
     found = expected(store, trials=20)
     assert (found.trials, found.train_rows, found.validation_rows) == (20, 40, 10)
-    assert found.calls == Range(20.0, 200.0, 400.0)
+    # ten rows of two trials or of twenty, and the last look at twenty train rows
+    assert found.last_look_rows == 20
+    assert found.calls == Range(40.0, 220.0, 440.0)
     assert found.cost_usd is not None
-    assert found.cost_usd.high == pytest.approx(0.4)
+    assert found.cost_usd.high == pytest.approx(0.44)
     assert found.optimizer == "beacon"
     assert found.reason
-    assert "20 to 400 calls, $0.0200 to $0.4000" in found.lines()[1]
+    assert "last look at 20 train rows: 40 to 440 calls, $0.0400 to $0.4400" in found.lines()[1]
+
+
+def test_an_optimizer_that_looks_at_train_rows_may_need_no_last_look(store: Store) -> None:
+    found = expected(store, optimizer="reflective", trials=20)
+    assert (found.calls.low, found.calls.high) == (20.0, 440.0)
 
 
 def test_a_space_of_two_candidates_takes_two_trials(store: Store) -> None:
     found = expected(store, Two(), trials=20)
     assert (found.optimizer, found.trials) == ("grid", 2)
-    assert found.calls.high == 40.0
+    assert found.calls.high == 80.0
 
 
 def test_all_that_ends_it_is_named(store: Store) -> None:

@@ -23,11 +23,16 @@ def closing_ask(best: Told, context: SearchContext, known: Collection[int], scor
     # a demonstration that the program made has the id of its question without the number of the copy
     shown = {row for row, id_ in enumerate(context.train_ids) if id_ in texts or id_.partition("-")[0] in texts}
     lacking = [row for row in range(context.train_rows) if row not in shown and row not in known]
-    count = min(most, max(_LEAST, scored // _SHARE)) - len(known)
+    count = look_rows(scored, most) - len(known)
     if count < 1 or not lacking:
         return None
     rng = random.Random(f"{context.seed}:closing")  # noqa: S311 - no secret
     return Ask(best.candidate, "train", tuple(sorted(rng.sample(lacking, min(count, len(lacking))))))
+
+
+def look_rows(scored: int, most: int) -> int:
+    """Return on how many train rows the best is scored after a search of so many rows, where there are as many."""
+    return min(most, max(_LEAST, scored // _SHARE))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -141,6 +142,13 @@ def _measured(version: Version) -> list[str]:
     return [f"{name} {figure(name, measures[name])}" for name in names if name != "score" and name in measures]
 
 
+def _wishes(facts: Mapping[str, Any]) -> str:
+    """Return the optimizer's settings and teacher, where it was given any."""
+    told = [f"{name} {value}" for name, value in (facts.get("settings") or {}).items()]
+    told += [f"teacher {facts['teacher']}"] if facts.get("teacher") else []
+    return "".join(f", {one}" for one in told)
+
+
 def _origin(version: Version) -> dict[str, str]:
     facts = version.facts
     data, train = facts.get("data") or {}, facts.get("train")
@@ -150,7 +158,7 @@ def _origin(version: Version) -> dict[str, str]:
         "hash": version.hash,
         "parent": "none" if version.parent is None else f"version {version.parent}",
         "run": version.run_id or "none",
-        "optimizer": f"{facts.get('optimizer', '-')}, seed {facts.get('seed', '-')}",
+        "optimizer": f"{facts.get('optimizer', '-')}, seed {facts.get('seed', '-')}{_wishes(facts)}",
         "model": str(facts.get("model", "-")),
         "data": f"{data.get('source', '-')}, {data.get('rows', '-')} rows, {str(data.get('fingerprint', '-'))[:12]}",
         "validation": f"{percent(facts.get('score'))} {interval}, untuned {percent(facts.get('baseline'))}",
