@@ -25,10 +25,17 @@ from dspex_ray.calls.ledger_meter import LedgerMeter
 from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.lm.limits.slices import Slice, TakeSlice
+from dspex_ray.parcel import Parcel
+from dspex_ray.serving.base import ProgramService
+from dspex_ray.serving.plan_follower import PlanFollower, Traffic
+from dspex_ray.serving.version_loader import VersionLoader
+from dspex_ray.serving.versions_router import VersionsRouter
 from dspex_ray.store import Store
 from dspex_ray.tracing.joining import join
 from dspex_ray.tracing.settings import TracingSettings
 from dspex_ray.tracing.writer import SpanRow
+from dspex_ray.traffic.plan import TrafficPlan
+from dspex_ray.traffic.traffic_agent import TRAFFIC, TrafficAgent
 
 _TIMEOUT_S = 10.0
 
@@ -36,7 +43,8 @@ _TIMEOUT_S = 10.0
 def ensure_ledger(store: Store) -> str:
     """Return the name of the cluster's ledger for this store, started if it does not run. It outlives this process.
 
-    The limits of models are kept beside it: they hold for all replicas of all endpoints of the store together.
+    Beside it are the limits of models, which hold for all replicas of all endpoints of the store together, and what
+    tells replicas of new traffic plans.
     """
     name = _ledger_name(store)
     try:
@@ -45,6 +53,7 @@ def ensure_ledger(store: Store) -> str:
         children = (
             ChildSpec(id=LEDGER, start=LedgerAgent, kwargs={"store": store}),
             ChildSpec(id=MODEL_LIMITS, start=ModelLimitsAgent),
+            ChildSpec(id=TRAFFIC, start=TrafficAgent, kwargs={"store": store}),
         )
         spec = SystemSpec(name=name, supervisor=SupervisorSpec(id="supervisor", children=children))
         try:
@@ -142,3 +151,22 @@ class LedgerLender:
         """Lend as the agent says. Raises RuntimeUnavailableError while there is no ledger, else a MessageError."""
         lent: Slice = await self._system.ask(MODEL_LIMITS, ask, control=True)
         return lent
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTrafficFactory:
+    """Makes what shares requests among versions inside each replica, of the program at the path `program`.
+
+    Plans up to `revision` were in force before the replica's deployment, and are not followed.
+    """
+
+    system_name: str
+    program: str
+    revision: int
+
+    def __call__(self, name: str, version: str, carried: Parcel, service: ProgramService) -> Traffic:
+        """Return router and follower of a replica that was deployed with a version; to be used on its event loop."""
+        system = LedgerSystem(self.system_name)
+        load = VersionLoader(carried, self.program, partial(system.ask, LEDGER))
+        router = VersionsRouter(version, service, plan=TrafficPlan.all_to(version), load=load)
+        return Traffic(router, PlanFollower(name, router, partial(system.ask, TRAFFIC, retry_safe=True), self.revision))

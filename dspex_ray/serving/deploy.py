@@ -54,6 +54,7 @@ def deploy_program(  # noqa: PLR0913 - all keyword-only, each a separate choice 
     sink: Parcel | None = None,
     lender: Parcel | None = None,
     meter: Parcel | None = None,
+    traffic: Parcel | None = None,
     limits: ServingLimits | None = None,
 ) -> Endpoint:
     """Serve the program at `http://{host}:{port}/{name}` and return when it answers there.
@@ -61,8 +62,8 @@ def deploy_program(  # noqa: PLR0913 - all keyword-only, each a separate choice 
     An endpoint of the same name is replaced without a failed request; others stay. `replicas` are the fewest and the
     most processes; port 0 takes any free port. `sink` holds a factory of a CallSink, called in each replica;
     `lender` holds what lends slices of models' limits there, which are each replica's own without; `meter` a factory of
-    what holds budgets there, without which none is held. Needs a connected
-    Ray (`ray.init`); the first deployment starts Serve on it.
+    what holds budgets there, without which none is held; `traffic` one of what shares requests among versions, without
+    which the program answers them all. Needs a connected Ray (`ray.init`); the first deployment starts Serve on it.
 
     Raises ConfigurationError for a name, host, port or number of replicas that cannot be, ClusterError when Ray is
     not connected or the program does not start within `limits.start_timeout_s`.
@@ -73,7 +74,7 @@ def deploy_program(  # noqa: PLR0913 - all keyword-only, each a separate choice 
     address = HttpAddress(loopback(host), port)
     require_ray()
     deadline = time.monotonic() + limits.start_timeout_s
-    application = _deployment(replicas, limits).bind(program, sink, name, version, limits, lender, meter)
+    application = _deployment(replicas, limits).bind(program, sink, name, version, limits, lender, meter, traffic)
     with quiet_serve(), ExitStack() as stack:
         running = serve_private.http_address(CALL_TIMEOUT_S)
         if running is None:

@@ -15,6 +15,7 @@ from dspex_ray.serving.cluster_ledger import (
     LedgerLender,
     LedgerMeterFactory,
     LedgerSinkFactory,
+    LedgerTrafficFactory,
     ensure_ledger,
     stop_ledger,
 )
@@ -24,6 +25,7 @@ from dspex_ray.serving.program_service import pack_program
 from dspex_ray.serving.running import serving_status, stop_endpoint
 from dspex_ray.store import Store, open_store
 from dspex_ray.tracing.joining import settings_to_send
+from dspex_ray.traffic.control import EndpointTraffic
 
 UNTUNED = "untuned"
 
@@ -44,8 +46,10 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
 
     `name` is by default the class's name in lower case. The cluster at `address` is joined, or the one on this
     machine, or a local one started that ends with this process. `LMLimits` of the program's model, and the
-    store's budgets (the endpoint's name being the agent), hold for all replicas together. Raises ConfigurationError for
-    a name, host or port that cannot be, and ClusterError when there is no cluster or the program does not start.
+    store's budgets (the endpoint's name being the agent), hold for all replicas together. All requests go to `version`
+    once it answers; `Endpoint.split` and its like share them with other versions of the program in the store, and
+    `Endpoint.rollback` takes the deployment's plan back. Raises ConfigurationError for a name, host or port that cannot
+    be, and ClusterError when there is no cluster or the program does not start.
     """
     try:
         connect_cluster(address)
@@ -53,9 +57,11 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         raise ClusterError(str(error)) from error
     kept = store or open_store()
     ledger = ensure_ledger(kept)
+    name = name or type(program).__name__.lower()
+    traffic = EndpointTraffic(name, kept)
     endpoint = deploy_program(
         pack_program(program),
-        name=name or type(program).__name__.lower(),
+        name=name,
         version=version,
         host=host,
         port=port,
@@ -63,9 +69,11 @@ def deploy(  # noqa: PLR0913 - all keyword-only, each a separate choice of the c
         sink=Parcel.of(LedgerSinkFactory(ledger, settings_to_send())),
         lender=Parcel.of(LedgerLender(ledger)),
         meter=Parcel.of(LedgerMeterFactory(ledger)),
+        traffic=Parcel.of(LedgerTrafficFactory(ledger, program.path, traffic.revision)),
         limits=limits,
     )
-    return dataclasses.replace(endpoint, _stop=lambda served: undeploy(served, kept))
+    traffic.deployed(program.path, version)
+    return dataclasses.replace(endpoint, _stop=lambda served: undeploy(served, kept), _traffic=traffic)
 
 
 def undeploy(name: str, store: Store | None = None) -> None:

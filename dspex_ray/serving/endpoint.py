@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dspex_ray.errors import ClusterError, LMTimeoutError
 from dspex_ray.serving.problem import MEDIA_TYPE, to_error
+
+if TYPE_CHECKING:
+    from dspex_ray.store.plans import PlanRevision
+    from dspex_ray.traffic.control import EndpointTraffic
 
 DEFAULT_TIMEOUT_S = 130.0
 
@@ -24,6 +28,7 @@ class Endpoint:
     url: str
     version: str
     _stop: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+    _traffic: EndpointTraffic | None = field(default=None, repr=False, compare=False)
 
     def request(self, *, timeout_s: float = DEFAULT_TIMEOUT_S, **fields: Any) -> dict[str, Any]:
         """Send one input and return its output: a convenience for scripts; use an HTTP client of yours for load.
@@ -39,6 +44,26 @@ class Endpoint:
         Raises ClusterError when nothing listens at `url`.
         """
         return _call(f"{self.url}/healthz", None, timeout_s)
+
+    @property
+    def traffic(self) -> EndpointTraffic:
+        """Who gets which version. Raises ClusterError when this process did not deploy the endpoint."""
+        if self._traffic is None:
+            msg = f"{self.url} was not deployed by this process. Use `dspex traffic`, or EndpointTraffic on its store."
+            raise ClusterError(msg)
+        return self._traffic
+
+    def split(self, weights: Mapping[str, float], *, sticky_header: str | None = None, why: str = "") -> PlanRevision:
+        """Share requests among versions by weight, such as `{"3": 0.9, "4": 0.1}`; see `EndpointTraffic.split`."""
+        return self.traffic.split(weights, sticky_header=sticky_header, why=why)
+
+    def shadow(self, version: str, share: float = 1.0, *, why: str = "") -> PlanRevision:
+        """Let a version answer copies of a share of the requests, for nobody; see `EndpointTraffic.shadow`."""
+        return self.traffic.shadow(version, share, why=why)
+
+    def rollback(self, *, why: str = "") -> PlanRevision:
+        """Put the traffic plan before in force again, that of a former deployment too; see `EndpointTraffic`."""
+        return self.traffic.rollback(why=why)
 
     def stop(self) -> None:
         """Take the endpoint out of service; the last one takes the HTTP server with it. Twice is harmless.

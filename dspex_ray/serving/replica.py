@@ -14,6 +14,7 @@ from dspex_ray.parcel import Parcel
 from dspex_ray.programs.program import Program
 from dspex_ray.serving.application import Metering, build_application
 from dspex_ray.serving.base import ProgramService, ServingLimits
+from dspex_ray.serving.plan_follower import Traffic
 from dspex_ray.serving.program_service import ProgramServiceFor
 
 SinkFactory = Callable[[], CallSink]
@@ -37,8 +38,12 @@ class ProgramReplica:
         limits: ServingLimits | None = None,
         lender: Parcel | None = None,
         meter: Parcel | None = None,
+        traffic: Parcel | None = None,
     ) -> None:
         self._service = as_service(program.open())
+        self._traffic: Traffic | None = (
+            traffic.open()(name, version, program, self._service) if traffic is not None else None
+        )
         factory: SinkFactory | None = sink.open() if sink is not None else None
         self._ledger = CallBuffer(factory()) if factory is not None else None
         self._metering: Callable[[], Metering] | None = meter.open() if meter is not None else None
@@ -49,12 +54,14 @@ class ProgramReplica:
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return the application; Serve calls it once, after the constructor, and runs its lifespan."""
+        traffic = self._traffic
         return build_application(
-            self._service,
+            self._service if traffic is None else traffic.router,
             name=self._name,
             version=self._version,
             ledger=self._ledger,
             metering=self._metering,
+            followers=() if traffic is None else (traffic.follower,),
             limits=self._limits,
             echo_request_id=False,
         )

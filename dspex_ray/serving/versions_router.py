@@ -46,6 +46,7 @@ class VersionsRouter:
         self._changing = asyncio.Lock()
         self._plan: TrafficPlan | None = plan
         self._main, self._given = carried, _given(plan, carried)
+        self._revision, self._wrong = 0, ""
 
     @property
     def main(self) -> str:
@@ -75,30 +76,37 @@ class VersionsRouter:
         if live.leaving and not live.requests:
             self._close(version)
 
-    async def use(self, plan: TrafficPlan) -> None:
+    async def use(self, plan: TrafficPlan, revision: int = 0) -> None:
         """Put a plan in force, once all its versions are live. Raises ProgramError, and the old one stays in force."""
         async with self._changing:
+            self._wrong = ""
             made: dict[str, ProgramService] = {}
             try:
                 while lacking := [one for one in plan.versions if one not in self._live and one not in made]:
                     made[lacking[0]] = await self._loaded(lacking[0])  # meanwhile a version may leave: look again
-            except BaseException:
+            except BaseException as error:
+                self._wrong = f"revision {revision}: {error}"
                 for service in made.values():
                     await _closed(service)
                 raise
             self._live |= {version: _Live(service) for version, service in made.items()}
-            self._plan, self._given = plan, _given(plan, self._carried)
+            self._plan, self._given, self._revision = plan, _given(plan, self._carried), revision
             self._main = max(plan.arms, key=lambda arm: arm.weight).version
             self._retire({*plan.versions, self._carried})
 
     def status(self) -> Mapping[str, Any]:
-        """Return the shares of the versions, for the health answer; nothing where there never was a plan."""
+        """Return what the health answer tells of the plan in force, and `wrong`: why a newer one is not.
+
+        Nothing where there never was a plan.
+        """
         if self._plan is None:
             return {}
         shares: dict[str, float] = {}
         for arm in self._plan.arms:
             shares[arm.version] = shares.get(arm.version, 0.0) + arm.weight
-        return {"shares": shares, "shadows": {one.version: one.share for one in self._plan.shadows}}
+        told: dict[str, Any] = {"revision": self._revision, "shares": shares}
+        told["shadows"] = {one.version: one.share for one in self._plan.shadows}
+        return {**told, "wrong": self._wrong} if self._wrong else told
 
     async def aclose(self) -> None:
         """Close all services. Called once, after the last request."""

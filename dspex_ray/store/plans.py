@@ -104,21 +104,34 @@ class PlanStore:
         with self._database.transaction() as connection:
             return _kept(connection, asked, expected)
 
-    def roll_back(self, endpoint: str, *, by: str, at: float, why: str = "") -> PlanRevision:
+    def before(self, endpoint: str) -> PlanRevision:
+        """Return the plan that a rollback puts in force. Raises as `roll_back`."""
+        with self._database.read() as connection:
+            return _before(connection, endpoint)
+
+    def roll_back(
+        self, endpoint: str, *, by: str, at: float, why: str = "", expected: int | None = None
+    ) -> PlanRevision:
         """Put the plan before in force again; once more, and the one before that. Returns the new revision.
 
-        Raises UnknownNameError for an endpoint that never had a plan, UsageError if it has had no other.
+        Raises UnknownNameError for an endpoint that never had a plan, UsageError if it has had no other, or if
+        `expected` is not the revision in force.
         """
         with self._database.transaction() as connection:
             _lock(connection)
-            standing = _standing(_all(connection, endpoint))
-            if not standing:
-                raise UnknownNameError("endpoint", endpoint, _endpoints(connection))
-            if len(standing) == 1:
-                raise UsageError(f"The endpoint {endpoint!r} has had no plan before the one in force: no way back.")
-            last = _last(connection, endpoint) or standing[-1]  # its program and what it carries stay
-            back = replace(last, plan=standing[-2].plan, kind="rollback", by=by, at=at, why=why)
-            return _kept(connection, back, last.revision)
+            before = _before(connection, endpoint)
+            last = _last(connection, endpoint) or before  # its program and what it carries stay
+            back = replace(last, plan=before.plan, kind="rollback", by=by, at=at, why=why)
+            return _kept(connection, back, expected)
+
+
+def _before(connection: Connection, endpoint: str) -> PlanRevision:
+    standing = _standing(_all(connection, endpoint))
+    if not standing:
+        raise UnknownNameError("endpoint", endpoint, _endpoints(connection))
+    if len(standing) == 1:
+        raise UsageError(f"The endpoint {endpoint!r} has had no plan before the one in force: no way back.")
+    return standing[-2]
 
 
 def _standing(revisions: Iterable[PlanRevision]) -> list[PlanRevision]:

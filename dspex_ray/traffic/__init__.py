@@ -1,1 +1,1 @@
-"""Which version of a program answers whom: weights, rules, shadows and ramps, without a network or a clock."""
+"""Which version of a program answers whom: weights, rules, shadows and ramps, and how replicas learn of them."""

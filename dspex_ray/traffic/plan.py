@@ -90,8 +90,8 @@ class TrafficPlan:
 
     @classmethod
     def all_to(cls, version: str) -> TrafficPlan:
-        """Return the plan that sends everything to one version."""
-        return cls(arms=(Arm(version=version, weight=1.0),))
+        """Return the plan that sends everything to one version; its arm is `main` if the version is no arm's name."""
+        return cls(arms=(Arm(version=version, weight=1.0, name="" if _NAME.fullmatch(version) else "main"),))
 
     @classmethod
     def split(cls, weights: Mapping[str, float], **rest: Any) -> TrafficPlan:

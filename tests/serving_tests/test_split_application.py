@@ -144,7 +144,8 @@ def test_health_tells_the_shares_and_the_main_version() -> None:
         async with client_of(await router_of(plan)) as client:
             told = (await client.get("/healthz")).json()
         assert told["version"] == "4"
-        assert told["traffic"] == {"shares": {"3": 0.25, "4": 0.75}, "shadows": {"5": 0.5}, "shadows_left_out": 0}
+        shares = {"shares": {"3": 0.25, "4": 0.75}, "shadows": {"5": 0.5}}
+        assert told["traffic"] == {"revision": 0, **shares, "shadows_left_out": 0}
 
     run(work())
 
