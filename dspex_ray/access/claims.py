@@ -27,7 +27,7 @@ def caller_of(claims: Mapping[str, Any], settings: OidcSettings, now: float) -> 
         raise ClaimError("another audience")
     _check_times(claims, settings.leeway_s, now)
     user = _claim(claims, settings.user_claim)
-    if not isinstance(user, str) or not 0 < len(user) <= _LONGEST_USER:
+    if not isinstance(user, str) or not 0 < len(user) <= _LONGEST_USER or not user.isprintable():
         raise ClaimError(f"no user in the claim {settings.user_claim!r}")
     tenant = settings.tenant if settings.tenant is not None else _claim(claims, settings.tenant_claim)
     if not isinstance(tenant, str) or not is_tenant(tenant):

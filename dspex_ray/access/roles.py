@@ -19,19 +19,23 @@ _ROLE_OF: Final[dict[str, Role | None]] = {
     "chat": "invoke",
     "completions": "invoke",
     "models": "invoke",
-    "v1": "invoke",
     "feedback": "feedback",
     "audit": "audit",
     "docs": None,
     "openapi.json": None,
     "healthz": None,
 }
+_READS: Final = ("GET", "HEAD", "POST")
 
 
 def needed_role(method: str, path: str) -> Role | None:
     """Return the role that a request to a path below an endpoint needs; None where any caller that is known will do.
 
-    What is not listed is a matter of management: a path that somebody adds is closed until it is listed.
+    `/v1/...`, as clients of OpenAI ask, is what it is without `/v1`. What is not listed is a matter of management: a
+    path that somebody adds is closed until it is listed, and so is what changes feedback or records.
     """
-    known = _ROLE_OF.get(path.strip("/").partition("/")[0], "manage")
-    return "manage" if method in ("PUT", "PATCH", "DELETE") else known
+    steps = path.strip("/").split("/")
+    if steps[0] == "v1" and len(steps) > 1:
+        steps = steps[1:]
+    known = _ROLE_OF.get(steps[0], "manage")
+    return known if known == "invoke" or method in _READS else "manage"

@@ -10,11 +10,12 @@ from typing import Any
 from dspex_agents.database import Database
 from dspex_agents.errors import StoreError as DatabaseError
 from dspex_agents.settings import Settings
+from dspex_ray.access.audit import Action
 from dspex_ray.budgets.book import Slice, TakeSlice
 from dspex_ray.budgets.budget import Budget
 from dspex_ray.calls.journal import fold, journal_folder
 from dspex_ray.errors import ConfigurationError, UnknownNameError
-from dspex_ray.store import budgets, calls, data_rows, labels, versions, watches
+from dspex_ray.store import audit_log, budgets, calls, data_rows, labels, versions, watches
 from dspex_ray.store.access_keys import ACCESS_MIGRATIONS
 from dspex_ray.store.budgets import BUDGET_MIGRATIONS, BudgetStatus, SetBudget
 from dspex_ray.store.calls import ALL_CALLS, CALL_COLUMNS, COST_KEYS, CallFilter, CallTotals, CostLine, insert_calls
@@ -119,7 +120,10 @@ class Store:
                 versions.number_of(connection, ask.program, ask.to)
             elif ask.label not in (known := labels.labels_of(connection, ask.program)):
                 raise UnknownNameError(f"label of {ask.program}", ask.label, known)
-            return labels.move(connection, ask)
+            moved = labels.move(connection, ask)
+            if moved is not None:
+                audit_log.append(connection, _told(moved), moved.at)
+            return moved
 
     def rollback(self, program: str, label: str, *, by: str, now: float, why: str = "") -> LabelMove:
         """Let a label name what it named before, and once more what it named before that, and keep the move.
@@ -128,7 +132,9 @@ class Store:
         """
         ask = MoveLabel(program=program, label=label, kind="rollback", to=None, by=by, at=now, why=why)
         with self.database.transaction() as connection:
-            return labels.roll_back(connection, ask)
+            moved = labels.roll_back(connection, ask)
+            audit_log.append(connection, _told(moved), moved.at)
+            return moved
 
     # watches ------------------------------------------------------------------------------------------------------
     def keep_watch_step(self, step: WatchStep) -> None:
@@ -210,6 +216,11 @@ class Store:
         """Lend a process a slice of a hard cap."""
         with self.database.transaction() as connection:
             return budgets.take(connection, ask, now)
+
+
+def _told(move: LabelMove) -> Action:
+    details = {"label": move.label, "step": move.step, "before": move.before, "after": move.after, "why": move.why}
+    return Action(by=move.by, action=f"label.{move.kind}", subject=move.program, details=details)
 
 
 def open_store(url: str | None = None, settings: Settings | None = None) -> Store:

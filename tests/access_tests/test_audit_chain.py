@@ -106,5 +106,5 @@ def test_details_that_are_no_json_are_refused(details: dict[str, Any]) -> None:
 
 
 def test_details_beyond_the_bound_are_refused() -> None:
-    with pytest.raises(UsageError, match="at most 20000 are kept"):
-        chain(1, x="y" * 20_000)
+    with pytest.raises(UsageError, match="at most 50000 are kept"):
+        chain(1, x="y" * 50_000)

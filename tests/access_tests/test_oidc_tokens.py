@@ -163,6 +163,7 @@ class TestWhatIsRefused:
             {"sub": ...},
             {"sub": 7},
             {"sub": ""},
+            {"sub": "ann\nbob"},
             {"sub": "x" * 256},
             {"tenant": ...},
             {"tenant": ["acme"]},

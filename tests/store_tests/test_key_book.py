@@ -18,7 +18,7 @@ from dspex_ray.access.key_book import KeyBook
 from dspex_ray.access.keys import KeyGrant
 from dspex_ray.access.limits import Limits
 from dspex_ray.errors import AuditError, ConfigurationError, UnknownNameError, UsageError
-from dspex_ray.store import Store, audit_log
+from dspex_ray.store import MoveLabel, Store, audit_log
 
 GRANT = KeyGrant(
     tenant="acme",
@@ -146,9 +146,26 @@ class TestAudit:
             assert [one.number for one in audit_log.latest(connection, 9, subject="acme", by="eve")] == [3]
         assert first.to_json()["details"]["roles"] == ["feedback", "invoke"]
 
+    def test_each_move_of_a_label_is_recorded_and_one_that_moves_nothing_is_not(self, database: Database) -> None:
+        store = Store(database)
+        for t in range(2):
+            state = {"program": "shop:Route", "values": {"t": t}, "demo_pool": None, "lm": None}
+            store.save_version(state, {}, now=1.0)
+        for number in (1, 2, 2):
+            why = "\U0001f600" * 2_000
+            asked = MoveLabel(program="shop:Route", label="x", kind="promote", to=number, by="ann", at=2.0, why=why)
+            store.move_label(asked)
+        store.rollback("shop:Route", "x", by="bob", now=3.0, why="errors\ud800")
+        assert actions(database) == [
+            ("ann", "label.promote", "shop:Route"),
+            ("ann", "label.promote", "shop:Route"),
+            ("bob", "label.rollback", "shop:Route"),
+        ]
+        assert whole(database) == 3
+
     def test_a_change_that_fails_leaves_neither_key_nor_entry(self, book: KeyBook, database: Database) -> None:
-        many = frozenset(f"endpoint-{n:080}" for n in range(400))
-        with pytest.raises(UsageError, match="at most 20000 are kept"):
+        many = frozenset(f"endpoint-{n:080}" for n in range(600))
+        with pytest.raises(UsageError, match="at most 50000 are kept"):
             book.create(KeyGrant(endpoints=many), by="ann", now=10.0)
         assert book.listed() == []
         assert actions(database) == []
