@@ -24,7 +24,7 @@ from dspex_ray.errors import AuditError, UsageError
 
 GENESIS: Final = "0" * 64
 """What stands for the hash before the first entry."""
-_MOST_NAME, _MOST_DETAILS = 200, 20_000
+_MOST_NAME, _MOST_DETAILS = 200, 50_000
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})", re.ASCII)
 
 
