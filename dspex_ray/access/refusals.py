@@ -50,7 +50,8 @@ def over_limit(refusal: Refusal, whose: str, day: int) -> Problem:
         told = f"{limits.concurrent_requests} requests at a time"
         return _too_many("concurrency-limit", f"The limit of {whose} is {told}.", refusal)
     renews_at = datetime.fromtimestamp((day + 1) * DAY_S, UTC).isoformat()
-    told = f"${limits.usd_per_day:,.2f} a day"
+    usd = limits.usd_per_day or 0.0
+    told = f"${usd:,.4g} a day" if usd < 1 else f"${usd:,.2f} a day"  # as budgets tell their caps
     detail = f"The limit of {whose}, {told}, is spent. It renews at {renews_at}."
     if refusal.kind == "unpriced":
         detail = f"The limit of {whose}, {told}, cannot be held, since the price of a request was not known."
