@@ -45,6 +45,8 @@ from dspex_ray.cli.status import status
 from dspex_ray.cli.sweeps import COMMANDS as SWEEPS_COMMANDS
 from dspex_ray.cli.sweeps import sweeps
 from dspex_ray.cli.trace import trace
+from dspex_ray.cli.traffic import COMMANDS as TRAFFIC_COMMANDS
+from dspex_ray.cli.traffic import traffic
 from dspex_ray.cli.versions import COMMANDS as VERSIONS_COMMANDS
 from dspex_ray.cli.versions import versions
 from dspex_ray.errors import DspexError, InputError, InterruptedRunError, UsageError
@@ -75,6 +77,7 @@ _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "data": (data, DATA_COMMANDS),
     "keys": (keys, KEYS_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
+    "traffic": (traffic, TRAFFIC_COMMANDS),
     "versions": (versions, VERSIONS_COMMANDS),
 }
 for name, (group, _) in _GROUPS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -36,14 +37,23 @@ def status(
         )
         return
     out.print(f"cluster: {found or 'none on this machine'}")
-    table = Table("endpoint", "url", "status", "version", "replicas")
+    table = Table("endpoint", "url", "status", "version", "replicas", "traffic")
     for entry in endpoints:
-        table.add_row(*(str(entry[key]) for key in ("name", "url", "status", "version", "replicas")))
+        row = (str(entry[key]) for key in ("name", "url", "status", "version", "replicas"))
+        table.add_row(*row, _traffic(entry["traffic"]))
     if endpoints:
         out.print(table)
     else:
         out.print("endpoints: none")
     out.print(f"store: {len(versions)} versions, {totals.calls} model calls, ${totals.cost_usd:.4f}")
+
+
+def _traffic(told: Mapping[str, Any]) -> str:
+    """Return the shares that an endpoint tells, such as `3 0.9, 4 0.1`, and what keeps it from a newer plan."""
+    shares = ", ".join(f"{version} {share:.4g}" for version, share in told.get("shares", {}).items())
+    shadows = "".join(f", {version} looks on" for version in told.get("shadows", {}))
+    wrong = f" (not in force: {told['wrong']})" if "wrong" in told else ""
+    return f"{shares}{shadows}{wrong}"
 
 
 def _cluster(address: str | None) -> tuple[str | None, list[dict[str, Any]]]:

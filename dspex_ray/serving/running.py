@@ -25,9 +25,10 @@ _PROBE_TIMEOUT_S = 2.0
 
 
 def serving_status() -> list[dict[str, Any]]:
-    """Return name, url, status, version and running replicas of every program served in this cluster, by name.
+    """Return name, url, status, version, running replicas and traffic of every program served here, by name.
 
-    `version` is None while the endpoint gives no answer. Raises ClusterError when Ray is not connected.
+    `version` is None while the endpoint gives no answer; `traffic` is what one of its replicas says of its plan.
+    Raises ClusterError when Ray is not connected.
     """
     require_ray()
     with quiet_serve():
@@ -41,13 +42,15 @@ def serving_status() -> list[dict[str, Any]]:
                 continue
             replicas = {str(state): count for state, count in deployment.replica_states.items()}
             url = f"http://{address.host}:{address.port}/{name}"
+            told = _told(url)
             found.append(
                 {
                     "name": name,
                     "url": url,
                     "status": application.status.value.lower(),
-                    "version": answering_version(url),
+                    "version": told.get("version"),
                     "replicas": replicas.get("RUNNING", 0),
+                    "traffic": told.get("traffic", {}),
                 }
             )
         return found
@@ -94,10 +97,15 @@ def require_ray() -> None:
 
 def answering_version(url: str) -> str | None:
     """Return the version that answers at the URL now, or None when none does."""
+    version = _told(url).get("version")
+    return None if version is None else str(version)
+
+
+def _told(url: str) -> dict[str, Any]:
     try:
-        return str(Endpoint("", url, "").status(timeout_s=_PROBE_TIMEOUT_S).get("version"))
+        return Endpoint("", url, "").status(timeout_s=_PROBE_TIMEOUT_S)
     except DspexError:
-        return None
+        return {}
 
 
 @contextmanager
