@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from limited_programs import limited
-from served_programs import Billing, BreaksOnArrival, Echo, FileSink
+from served_programs import Billing, BreaksOnArrival, Echo, FileSink, Tuned
 
 from dspex_agents.runtime.ray_runtime import find_ray_system
 from dspex_ray.errors import ClusterError, ConfigurationError, InputError
@@ -218,6 +219,100 @@ def test_requests_a_minute_hold_for_two_replicas_in_sum(echo: Endpoint, tmp_path
     assert max(answered.values()) <= burst, "with a bucket of its own each replica would send all of its at once"
     assert took_s >= 0.9 * (calls - burst) / (1140 / 63)
     assert list(details) == [f"vllm/m at {server.base_url}"]
+
+
+def test_a_split_changes_under_load_without_a_failed_request_and_a_user_keeps_the_version(
+    echo: Endpoint, tmp_path: Path
+) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    versions = {f"{n}": Tuned().with_values({"share": n / 4}) for n in (1, 2, 3)}
+    for version in versions.values():
+        store.save_version(version.state(), {}, now=1.0)
+    try:
+        endpoint = deploy(versions["1"], name="tuned", version="1", port=_port(echo), replicas=(2, 2), store=store)
+        load = Load(endpoint.url)
+        with load.running():
+            endpoint.split({"1": 0.5, "2": 0.5}, sticky_header="x-user")
+            _await(lambda: _shares(endpoint) == {"1": 0.5, "2": 0.5})
+            load.settle(200)
+            by_user = load.versions_by_user()
+            assert all(len(found) == 1 for found in by_user.values()), "a user keeps the version"
+            assert set().union(*by_user.values()) == {"1", "2"}
+            endpoint.shadow("3")
+            endpoint.split({"1": 0.25, "2": 0.75})
+            load.settle(200)
+            back = [endpoint.rollback(why="slower") for _ in range(3)]
+            assert back[-1].plan.versions == ("1",)
+            load.settle(200)
+            assert set().union(*load.versions_by_user().values()) == {"1"}
+            redeployed = deploy(
+                versions["2"], name="tuned", version="2", port=_port(echo), replicas=(2, 2), store=store
+            )
+            load.settle(100)
+            assert set().union(*load.versions_by_user().values()) == {"2"}
+            redeployed.rollback()
+            load.settle(200)
+            assert set().union(*load.versions_by_user().values()) == {"1"}
+            (served,) = (entry for entry in serving_status() if entry["name"] == "tuned")
+            assert served["traffic"]["shares"] == {"1": 1.0}
+    finally:
+        undeploy("tuned", store)
+        stop_ledger(store)
+    store.database.close()
+    assert load.failed == []
+    assert load.wrong == [], "what a version answers is what its header says"
+
+
+def _shares(endpoint: Endpoint) -> object:
+    return endpoint.status()["traffic"]["shares"]
+
+
+class Load:
+    """Ten users who ask all the time, each on a connection of their own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self.seen: list[tuple[str, str | None]] = []
+        self.failed: list[tuple[int, str]] = []
+        self.wrong: list[tuple[str | None, float]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Ask until the end."""
+        with ThreadPoolExecutor(10) as threads:
+            asking = [threads.submit(self._ask, f"user {n}") for n in range(10)]
+            try:
+                yield
+            finally:
+                self._stop.set()
+                for each in asking:
+                    each.result()
+
+    def settle(self, requests: int) -> None:
+        """Let a change come into force, within a second, and then forget all and see so many requests."""
+        time.sleep(1.0)  # what is promised, and the only way to see that it is kept
+        self.seen.clear()
+        _await(lambda: len(self.seen) >= requests)
+
+    def versions_by_user(self) -> dict[str, set[str | None]]:
+        """Return the versions that each user got since it settled."""
+        found: dict[str, set[str | None]] = {}
+        for user, version in list(self.seen):
+            found.setdefault(user, set()).add(version)
+        return found
+
+    def _ask(self, user: str) -> None:
+        with httpx.Client(timeout=20) as client:
+            while not self._stop.is_set():
+                response = client.post(self._url, json={"pause_s": 0.02}, headers={"x-user": user})
+                if response.status_code != 200:
+                    self.failed.append((response.status_code, response.text))
+                    continue
+                version = response.headers.get("x-dspex-version")
+                self.seen.append((user, version))
+                if response.json()["value"] != int(version) / 4:
+                    self.wrong.append((version, response.json()["value"]))
 
 
 def test_more_requests_than_an_endpoint_accepts_are_told_to_come_back(echo: Endpoint) -> None:

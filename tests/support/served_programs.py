@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from dspex_coordination.variables import Float
 from dspex_ray.calls.buffer import Row
 from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema
@@ -31,6 +32,24 @@ class Echo(Program):
         if input.pause_s:
             await asyncio.sleep(input.pause_s)
         return self.Output(message=self.prefix + input.message, pid=os.getpid())
+
+
+class Tuned(Program):
+    """Tell the value that tells versions apart."""
+
+    class Input(Schema):
+        pause_s: float = 0.0
+
+    class Output(Schema):
+        value: float
+        pid: int
+
+    share = Float(0.0, 1.0, default=0.0)
+
+    async def predict(self, input: Any) -> Any:  # noqa: A002 - the name the base class gives it
+        if input.pause_s:
+            await asyncio.sleep(input.pause_s)
+        return self.Output(value=self.share, pid=os.getpid())
 
 
 class BreaksOnArrival(Echo):

@@ -11,13 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from served_programs import Tuned
 
 from dspex_agents import ChildSpec, RuntimeUnavailableError, SupervisorSpec, System, SystemSpec, start_local_system
-from dspex_coordination.variables import Float
 from dspex_ray.calls.ledger_agent import LEDGER, LedgerAgent
 from dspex_ray.errors import ConfigurationError, UnknownNameError, UsageError
-from dspex_ray.programs.program import Program
-from dspex_ray.schema import Schema
 from dspex_ray.serving.application import build_application
 from dspex_ray.serving.plan_follower import PlanFollower
 from dspex_ray.serving.program_service import ProgramServiceFor, pack_program
@@ -27,22 +25,6 @@ from dspex_ray.store import Store, open_store
 from dspex_ray.traffic.control import EndpointTraffic
 from dspex_ray.traffic.plan import TrafficPlan
 from dspex_ray.traffic.traffic_agent import TRAFFIC, TrafficAgent, WatchPlan
-
-
-class Tuned(Program):
-    """Tell the value."""
-
-    class Input(Schema):
-        user: str = ""
-
-    class Output(Schema):
-        value: float
-
-    share = Float(0.0, 1.0, default=0.0)
-
-    async def predict(self, input: Any) -> Any:  # noqa: A002 - the name the base class gives it
-        return self.Output(value=self.share)
-
 
 PATH = Tuned().path
 
