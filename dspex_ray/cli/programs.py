@@ -16,9 +16,15 @@ from dspex_ray.store import Store
 
 
 def path_and_version(text: str) -> tuple[str, str | None]:
-    """Return a program's path and the version behind its `@`, None without one."""
+    """Return a program's path and the version behind its `@`, None without one. Raises UsageError for a bare `@`."""
     path, at, version = text.rpartition("@")
-    return (path, version) if at and ":" in path and "->" not in text else (text, None)
+    if not at or ":" not in path or "->" in text:
+        return text, None
+    if not version:
+        raise UsageError(
+            f"{text!r} names no version behind its @: give a number, a label or a hash, or leave the @ out."
+        )
+    return path, version
 
 
 def instance(path: str, version: str | None, lm: str | None, store: Store) -> tuple[Program, str]:

@@ -25,6 +25,7 @@ class Version:
     """One kept program: what it is (`state`, see `Program.state`) and how it came to be (`facts`, JSON).
 
     `hash` is the SHA-256 of the state's canonical JSON; a state that does not match it is refused when it is loaded.
+    So is one that is not `is_sealed`: what is said of it, scores and origin, was changed after it was saved.
     """
 
     program: str
@@ -35,6 +36,7 @@ class Version:
     run_id: str | None
     facts: Mapping[str, Any]
     state: Mapping[str, Any] | None = None
+    is_sealed: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the state."""
@@ -119,7 +121,7 @@ def number_of_state(connection: Connection, state: Mapping[str, Any]) -> int | N
 
 def listed(connection: Connection, program: str | None) -> list[Version]:
     """Return the versions of a program, or of all, oldest first, without their states."""
-    columns = [column for column in versions.c if column.name not in ("state", "seal")]
+    columns = [column for column in versions.c if column.name != "state"]
     query = sa.select(*columns).order_by(versions.c.program, versions.c.number)
     if program is not None:
         query = query.where(versions.c.program == program)
@@ -133,16 +135,17 @@ def load(connection: Connection, program: str, number: int) -> Version:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     version = _version(values)
     if version.state is None or state_hash(version.state) != version.hash:
-        raise ConfigurationError(
-            f"Version {number} of {program} in the store was changed after it was saved: its content does not "
-            f"match its hash. Use another version or optimise again."
-        )
-    if values["seal"] is not None and values["seal"] != seal(values, version.facts):
-        raise ConfigurationError(
-            f"Version {number} of {program} in the store was changed after it was saved: its scores or its origin do "
-            f"not match their seal. Use another version or optimise again."
-        )
+        raise _changed(values, "its content does not match its hash")
+    if not version.is_sealed:
+        raise _changed(values, "its scores or its origin do not match their seal")
     return version
+
+
+def _changed(row: Mapping[str, Any], how: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Version {row['number']} of {row['program']} in the store was changed after it was saved: {how}. Use another "
+        f"version or optimise again."
+    )
 
 
 def _refuse_untuned(connection: Connection, program: str) -> NoReturn:
@@ -171,6 +174,7 @@ def state_hash(state: Mapping[str, Any]) -> str:
 
 
 def _version(row: Mapping[str, Any]) -> Version:
+    facts, state = _read(row, "facts"), _read(row, "state") if "state" in row else None
     return Version(
         program=row["program"],
         number=row["number"],
@@ -178,6 +182,17 @@ def _version(row: Mapping[str, Any]) -> Version:
         created_at=row["created_at"],
         parent=row["parent"],
         run_id=row["run_id"],
-        facts=json.loads(row["facts"]),
-        state=json.loads(row["state"]) if "state" in row else None,
+        facts=facts,
+        state=state,
+        is_sealed=row["seal"] is None or row["seal"] == seal(row, facts),
     )
+
+
+def _read(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(row[name])
+    except json.JSONDecodeError as error:
+        raise _changed(row, f"its {name} cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise _changed(row, f"its {name} are no object")
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dspex_ray.store import open_store
 
@@ -122,3 +123,84 @@ class TestVersions:
         assert len(listed[0]["versions"]) == 2
         wrong = dspex("versions", "shows")
         assert (wrong.code, "No such command 'shows'" in wrong.err) == (2, True)
+
+
+def _change(column: str, text: str) -> None:
+    """Change version 1 past the store, as someone who wishes a version were another one."""
+    store = open_store()
+    with store.database.transaction() as connection:
+        connection.execute(sa.text(f"UPDATE versions SET {column} = :text WHERE number = 1"), {"text": text})  # noqa: S608 - ours
+    store.database.close()
+
+
+@pytest.mark.usefixtures("kept")
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("show", "shop:Route@9"), "Unknown version of shop:Route '9'. Known: 1, 2, latest."),
+            (("show", "shop:Rout"), "Unknown program with versions 'shop:Rout'. Did you mean 'shop:Route'?"),
+            (("show", "shop:Route@"), "'shop:Route@' names no version behind its @"),
+            (("diff", "shop:Route", "1", "deadbeef"), "Unknown version of shop:Route 'deadbeef'."),
+            (("diff", "shop:Route", "shop:Slow@1"), "shop:Slow@1 is a version of shop:Slow, not of shop:Route."),
+            (("promote", "shop:Route@3", "--data", "held.jsonl"), "Unknown version of shop:Route '3'."),
+            (("promote", "shop:Route@1", "--data", "hold.jsonl"), "did you mean 'held.jsonl'"),
+            (("promote", "shop:Route@1", "--to", "12"), "A label is lower-case letters"),
+            (("promote", "shop:Route@1", "--to", "latest"), "not `latest` or `untuned`"),
+            (("label", "shop:Route@1", "untuned"), "not `latest` or `untuned`"),
+            (("label", "shop:Route@nope", "staging"), "Unknown version of shop:Route 'nope'."),
+            (("label", "shop:Route", "nope", "--remove"), "Unknown label of shop:Route 'nope'."),
+            (("label", "shop:Rout"), "Did you mean 'shop:Route'?"),
+            (("rollback", "shop:Route"), "Unknown label of shop:Route 'production'."),
+            (("rollback", "shop:Route@1"), "give shop:Route without a version"),
+            (("rollback", "shop:Rout"), "Did you mean 'shop:Route'?"),
+        ],
+    )
+    def test_what_names_nothing_is_refused_with_what_there_is(
+        self, dspex: Run, words: Sequence[str], said: str
+    ) -> None:
+        found = dspex("versions", *words)
+        assert (found.code, said in found.err.replace("\n", " ")) == (2, True), found.err
+
+    def test_a_version_of_another_program_is_none_by_its_hash_either(self, dspex: Run) -> None:
+        store = open_store()
+        other = store.save_version({**state(1), "program": "shop:Slow"}, {"score": 0.5}, now=3.0)
+        store.database.close()
+        said = dspex("versions", "promote", f"shop:Route@{other.hash}", "--data", "held.jsonl")
+        assert (said.code, "is version 1 of shop:Slow, not of shop:Route" in said.err.replace("\n", " ")) == (2, True)
+
+    def test_versions_of_a_misspelt_program_are_none_and_the_nearest_is_named(self, dspex: Run) -> None:
+        said = dspex("versions", "list", "shop:Rout")
+        assert (said.code, "'shop:Route'? Known: shop:Route." in " ".join(said.out.split())) == (0, True)
+
+    @pytest.mark.parametrize(
+        ("column", "text", "why"),
+        [
+            ("state", json.dumps(state(1)), "its content does not match its hash"),
+            ("facts", json.dumps({"score": 0.99}), "its scores or its origin do not match their seal"),
+            ("state", "{nope", "its state cannot be read"),
+            ("facts", "[1]", "its facts are no object"),
+        ],
+    )
+    def test_a_version_changed_in_the_store_is_never_used(self, dspex: Run, column: str, text: str, why: str) -> None:
+        for which in ("1", "2"):
+            assert dspex("versions", "label", f"shop:Route@{which}", "production").code == 0
+        _change(column, text)
+        for words in (
+            ("versions", "show", "shop:Route@1"),
+            ("versions", "diff", "shop:Route", "1", "2"),
+            ("versions", "promote", "shop:Route@1", "--data", "held.jsonl"),
+            ("versions", "label", "shop:Route@1", "staging"),
+            ("versions", "rollback", "shop:Route"),
+            ("run", "shop:Route@1", "message=x"),
+        ):
+            said = dspex(*words)
+            told = said.err.replace("\n", " ")
+            assert (said.code, "Version 1 of shop:Route in the store was changed" in told) == (2, True), said
+            assert why in told
+        assert dspex("versions", "show", "shop:Route@production").code == 0
+
+    def test_a_version_whose_scores_were_changed_is_marked_in_the_list(self, dspex: Run) -> None:
+        _change("facts", json.dumps({"score": 0.99, "low": 0.98, "high": 1.0}))
+        assert "changed" in dspex("versions", "list").out
+        assert [one["is_sealed"] for one in dspex("versions", "list", "--json").json["versions"]] == [False, True]

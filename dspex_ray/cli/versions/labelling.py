@@ -16,7 +16,7 @@ from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import path_and_version
 from dspex_ray.errors import UsageError
 from dspex_ray.store import LabelMove, MoveLabel, open_store
-from dspex_ray.store.labels import MoveKind
+from dspex_ray.store.labels import MoveKind, earlier
 
 Why = Annotated[str, typer.Option(help="Kept with the move.")]
 By = Annotated[str | None, typer.Option(help="Who moves it; by default the user of this machine.")]
@@ -42,11 +42,20 @@ def rollback(
     debug: Debug = False,
 ) -> None:
     """Let a label name what it named before; again, and it goes back once more."""
-    move = open_store(store).rollback(program, label, by=who(by), now=SystemClock().now(), why=why)
+    kept = open_store(store)
+    path, which = path_and_version(program)
+    if which is not None:
+        raise UsageError(f"A label goes back to what it named before: give {path} without a version, got {program!r}.")
+    if label not in kept.labels(path):
+        kept.version(path)  # a program without versions, or none at all, says so itself
+    to = earlier(kept.label_moves(path, label))
+    if to is not None:
+        kept.version(path, to)  # one that was changed after it was saved says so, before the label names it
+    move = kept.rollback(path, label, by=who(by), now=SystemClock().now(), why=why)
     if json:
         print_json(move.to_json())
         return
-    out.print(f"{label} of {program}: {_version(move.before)} -> {_version(move.after)}", markup=False)
+    out.print(f"{label} of {path}: {_version(move.before)} -> {_version(move.after)}", markup=False)
 
 
 def label(
@@ -65,6 +74,7 @@ def label(
     kept = open_store(store)
     path, which = path_and_version(program)
     if name is None:
+        kept.version(path, which or "latest")  # a program without versions, or none of that name, says so itself
         _tell(kept.label_moves(path), kept.labels(path), json=json)
         return
     if remove == (which is not None):

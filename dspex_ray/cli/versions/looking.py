@@ -10,6 +10,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from dspex_coordination.errors import near_matches
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import path_and_version
@@ -37,11 +38,13 @@ def list_(
     found = kept.versions(program)
     labels = {path: kept.labels(path) for path in dict.fromkeys(one.program for one in found)}
     if json:
-        print_json({"versions": [{**one.to_json(), "labels": _labels(labels, one)} for one in found]})
+        print_json({"versions": [_listed(one, labels) for one in found]})
         return
     if not found:
         of = f" of {program}" if program else ""
-        out.print(f"No versions{of} yet. Make one with `dspex optimize`.", markup=False)
+        others = {one.program for one in kept.versions()}
+        known = f" {near_matches(program, others)}" if program and others else ""
+        out.print(f"No versions{of} yet. Make one with `dspex optimize`.{known}", markup=False)
         return
     table = Table("program", Column("version", no_wrap=True), "score", "baseline", "trials", "cost", "made")
     for version in found:
@@ -51,7 +54,8 @@ def list_(
             version.program,
             "\n".join((str(version.number), *_labels(labels, version))),
             f"{percent(facts.get('score'))} [dim]({percent(facts.get('low'))} to {percent(facts.get('high'))})[/]"
-            + "".join(f"\n{told}" for told in _measured(version)),
+            + "".join(f"\n{told}" for told in _measured(version))
+            + ("" if version.is_sealed else "\n[red]changed after it was saved[/]"),
             percent(facts.get("baseline")),
             str(facts.get("trials", "-")),
             f"${facts.get('cost_usd', 0.0):.4f}",
@@ -129,6 +133,10 @@ def _value(value: Any) -> str:
     if isinstance(value, dict) and "score" in value:
         return f"{percent(value['score'])} ({percent(value['low'])} to {percent(value['high'])})"
     return "none" if value is None else str(value)
+
+
+def _listed(version: Version, labels: dict[str, dict[str, int]]) -> dict[str, Any]:
+    return {**version.to_json(), "labels": _labels(labels, version), "is_sealed": version.is_sealed}
 
 
 def _labels(labels: dict[str, dict[str, int]], version: Version) -> list[str]:

@@ -81,7 +81,10 @@ def _show(found: Promotion) -> None:
     name = f"{found.version.program} version {found.version.number}"
     if found.held_out is not None:
         scored = found.held_out
-        gap = "" if found.gap is None else f", {100 * found.gap:+.1f} points below the score it was chosen by"
+        gap = ""
+        if found.gap is not None:
+            where = "below" if found.gap >= 0 else "above"
+            gap = f", {100 * abs(found.gap):.1f} points {where} the score it was chosen by"
         out.print(
             f"{name}: {percent(scored.mean)} ({percent(scored.low)} to {percent(scored.high)}) on {scored.rows} "
             f"held-out rows{gap}",
