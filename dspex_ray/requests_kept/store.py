@@ -99,7 +99,7 @@ class RequestStore:
             return list(connection.execute(query).scalars())
 
     def sums(self, which: Which) -> list[UnitSums]:
-        """Return the sums of the requests that fit, by unit and arm."""
+        """Return the sums of the requests that fit, by unit and version."""
         with self._database.read() as connection:
             return sums.by_unit(connection, which)
 

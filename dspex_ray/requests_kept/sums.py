@@ -1,4 +1,4 @@
-"""Sums of requests by unit and arm: what the statistics of experiments are made of."""
+"""Sums of requests by unit and version: what the statistics of experiments are made of."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BAD_REQUEST, _SERVER_ERROR = 400, 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Requests of an endpoint that began from `since` on and before `until`, in these arms, dealt by weight.
+    """Requests of an endpoint that began from `since` on and before `until`, dealt by weight to these versions.
 
-    What a rule sent to an arm, and what a shadow answered, is none of them. Under another revision of the plan than
+    What a rule sent there, and what a shadow answered, is none of them. Under another revision of the plan than
     `revision` a request is none either, where both are known. `by_request` makes each request a unit of its own.
     """
 
     endpoint: str
-    arms: tuple[str, ...]
+    versions: tuple[str, ...]
     since: float
     until: float | None = None
     revision: int | None = None
@@ -34,13 +34,13 @@ class Which:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitSums:
-    """One unit in one arm. `answered` is the number of requests that its version could have answered.
+    """One unit and one version. `answered` is the number of requests that its version could have answered.
 
     `measures` has sum and number of the measured `latency`, `cost` and `score`; the first two of answers alone.
     """
 
     unit: str
-    arm: str
+    version: str
     first_at: float
     requests: int
     answered: int
@@ -54,9 +54,9 @@ class UnitSums:
 
 
 def by_unit(connection: Connection, which: Which) -> list[UnitSums]:
-    """Return the sums of each unit in each arm, in an order of their own."""
+    """Return the sums of each unit and version, in an order of their own."""
     c = requests.c
-    key = [c.arm, c.unit, *([c.tenant, c.request_id] if which.by_request else [])]
+    key = [c.version, c.unit, *([c.tenant, c.request_id] if which.by_request else [])]
     good = c.status < _BAD_REQUEST
     judged = sa.or_(good, c.status >= _SERVER_ERROR, c.error.in_(FAULTS_OF_VERSIONS))
     latency, cost = (sa.case((good, column)) for column in (c.latency_s, c.cost_usd))
@@ -72,10 +72,10 @@ def by_unit(connection: Connection, which: Which) -> list[UnitSums]:
 
 def _read(row: Sequence[Any]) -> UnitSums:
     places = {"latency": 4, "cost": 6, "score": 8}
-    arm, *unit = row[10:]
+    version, *unit = row[10:]
     return UnitSums(
         unit="/".join(unit),
-        arm=arm,
+        version=version,
         first_at=row[0],
         requests=row[1],
         answered=row[2],
@@ -97,7 +97,7 @@ def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 def _conditions(which: Which) -> list[sa.ColumnElement[bool]]:
     c = requests.c
-    chosen = [c.endpoint == which.endpoint, c.at >= which.since, c.arm.in_(which.arms), ~c.shadow]
+    chosen = [c.endpoint == which.endpoint, c.at >= which.since, c.version.in_(which.versions), ~c.shadow]
     chosen.append(sa.or_(c.reason.is_(None), ~c.reason.startswith("rule:", autoescape=True)))
     if which.until is not None:
         chosen.append(c.at < which.until)

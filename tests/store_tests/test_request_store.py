@@ -26,8 +26,8 @@ def said(request_id: str, reward: float | None = None, **others: object) -> Feed
 
 
 def found(requests: RequestStore, **others: object) -> dict[tuple[str, str], UnitSums]:
-    told = {"endpoint": "shop", "arms": ("3", "4"), "since": 0.0, **others}
-    return {(one.unit, one.arm): one for one in requests.sums(Which(**told))}  # type: ignore[arg-type]  # likewise
+    told = {"endpoint": "shop", "versions": ("3", "4"), "since": 0.0, **others}
+    return {(one.unit, one.version): one for one in requests.sums(Which(**told))}  # type: ignore[arg-type]  # likewise
 
 
 def test_a_request_comes_back_as_it_was_written_and_a_second_time_it_is_passed_over(requests: RequestStore) -> None:
@@ -97,7 +97,7 @@ def test_old_requests_go_with_their_feedback_except_those_that_are_spared(reques
     assert requests.endpoints() == ["shop"]
 
 
-def test_sums_are_by_user_and_arm_and_count_what_the_version_could_have_answered(requests: RequestStore) -> None:
+def test_sums_are_by_user_and_version_and_count_what_the_version_could_have_answered(requests: RequestStore) -> None:
     requests.write(
         [
             kept_row("1", user="ann", latency_s=1.0, cost_usd=0.25),
@@ -113,11 +113,11 @@ def test_sums_are_by_user_and_arm_and_count_what_the_version_could_have_answered
     assert (ann.requests, ann.answered, ann.successes) == (4, 3, 2)
     assert ann.measures == {"latency": (4.0, 2), "cost": (0.25, 1), "score": (0.5, 1)}
     assert (bob.requests, bob.answered, bob.successes) == (1, 1, 0)
-    assert (nobody.arm, nobody.names_user, ann.names_user) == ("4", False, True)
+    assert (nobody.version, nobody.names_user, ann.names_user) == ("4", False, True)
     assert len(found(requests, by_request=True)) == 6
 
 
-def test_sums_leave_out_shadows_rules_other_revisions_arms_and_times(requests: RequestStore) -> None:
+def test_sums_leave_out_shadows_rules_other_revisions_versions_and_times(requests: RequestStore) -> None:
     requests.write(
         [
             kept_row("shadow", shadow=True),
@@ -125,16 +125,16 @@ def test_sums_leave_out_shadows_rules_other_revisions_arms_and_times(requests: R
             kept_row("before", details=RequestDetails(revision=1)),
             kept_row("early", at=1.0),
             kept_row("late", at=20.0),
-            kept_row("arm", version="5"),
+            kept_row("version", version="5"),
             kept_row("endpoint", endpoint="bank"),
             kept_row("unknown revision"),
             kept_row("in it", details=RequestDetails(reason="sticky", revision=2), at=12.0),
         ]
     )
-    which = Which(endpoint="shop", arms=("3", "4"), since=2.0, until=20.0, revision=2)
+    which = Which(endpoint="shop", versions=("3", "4"), since=2.0, until=20.0, revision=2)
     assert sum(one.requests for one in requests.sums(which)) == 2
     assert requests.span(which) == (10.0, 12.0)
-    assert requests.span(Which(endpoint="none", arms=("3",), since=0.0)) is None
+    assert requests.span(Which(endpoint="none", versions=("3",), since=0.0)) is None
 
 
 def test_the_salt_is_drawn_once_and_the_store_crosses_processes(requests: RequestStore) -> None:
