@@ -20,7 +20,10 @@ from dspex_ray.cli.programs import instance, mapping_of
 from dspex_ray.data import load_data
 from dspex_ray.errors import UsageError
 from dspex_ray.estimation import estimate as estimate_run
+from dspex_ray.learning_report.changes import demos_told
 from dspex_ray.program_optimizers.registry import PROGRAM_OPTIMIZERS
+from dspex_ray.programs.program import Program
+from dspex_ray.programs.sub_programs import predictors
 from dspex_ray.store import open_store
 from dspex_ray.terminal import bar, err, percent, search_bar
 
@@ -173,8 +176,8 @@ def _show(result: Optimized, path: str) -> None:
     if expected is not None:
         apart = "" if gap is None else f"; on rows it learnt from {100 * gap:+.1f} points"
         out.print(f"On new inputs expect about {percent(expected['score'])}{apart}.", markup=False)
-    for name, value in result.program.values.items():
-        out.print(f"  {name} = {value}", markup=False)
+    for name, value in {**_told(result.program), **result.program.values}.items():
+        out.print(f"  {name} = {demos_told(value)}", markup=False, soft_wrap=True)
     if result.stopped_by:
         out.print(f"Stopped by {result.stopped_by}.", markup=False)
     if len(result.objectives) > 1:
@@ -182,6 +185,15 @@ def _show(result: Optimized, path: str) -> None:
     out.print(f"Kept as version {result.version.number} of {path} (run {result.run_id}).", markup=False)
     for warning in result.warnings:
         err.print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+def _told(program: Program) -> dict[str, str]:
+    """Return what model calls are told, where that is not what their classes say; values of variables not among it."""
+    return {
+        f"{path}.instruction".lstrip("."): str(one.instruction)
+        for path, one in predictors(program).items()
+        if str(one.instruction) != str(type(one).instruction)
+    }
 
 
 def _show_front(result: Optimized) -> None:
