@@ -11,6 +11,7 @@ from typing import Any
 from dspex_agents import (
     AgentSystemError,
     ChildSpec,
+    RandomIds,
     RuntimeUnavailableError,
     SpecError,
     SupervisorSpec,
@@ -26,8 +27,9 @@ from dspex_ray.lm.limits.lender import MODEL_LIMITS
 from dspex_ray.lm.limits.limits_agent import ModelLimitsAgent
 from dspex_ray.lm.limits.slices import Slice, TakeSlice
 from dspex_ray.parcel import Parcel
+from dspex_ray.serving.arm_reporter import ArmReporter
 from dspex_ray.serving.base import ProgramService
-from dspex_ray.serving.plan_follower import PlanFollower, Traffic
+from dspex_ray.serving.plan_follower import PlanFollower
 from dspex_ray.serving.version_loader import VersionLoader
 from dspex_ray.serving.versions_router import VersionsRouter
 from dspex_ray.store import Store
@@ -35,6 +37,7 @@ from dspex_ray.tracing.joining import join
 from dspex_ray.tracing.settings import TracingSettings
 from dspex_ray.tracing.writer import SpanRow
 from dspex_ray.traffic.plan import TrafficPlan
+from dspex_ray.traffic.tally import ArmTally
 from dspex_ray.traffic.traffic_agent import TRAFFIC, TrafficAgent
 
 _TIMEOUT_S = 10.0
@@ -169,4 +172,16 @@ class LedgerTrafficFactory:
         system = LedgerSystem(self.system_name)
         load = VersionLoader(carried, self.program, partial(system.ask, LEDGER))
         router = VersionsRouter(version, service, plan=TrafficPlan.all_to(version), load=load)
-        return Traffic(router, PlanFollower(name, router, partial(system.ask, TRAFFIC, retry_safe=True), self.revision))
+        ask = partial(system.ask, TRAFFIC, retry_safe=True)
+        tally = ArmTally()
+        reporter = ArmReporter(name, RandomIds().new("replica"), tally, ask)
+        return Traffic(router, tally, (PlanFollower(name, router, ask, self.revision), reporter))
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The router of a replica, what sums up what its arms do, and what keeps the cluster and the replica in touch."""
+
+    router: VersionsRouter
+    tally: ArmTally
+    followers: tuple[PlanFollower, ArmReporter]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from dspex_agents import AgentSystemError
@@ -79,11 +78,3 @@ class PlanFollower:
             _log.warning("%s keeps its traffic plan: revision %d: %s", self._endpoint, news.revision, error)
         else:
             self._pending = None
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """The router of a replica, and what keeps it up to date."""
-
-    router: VersionsRouter
-    follower: PlanFollower

@@ -14,7 +14,7 @@ from dspex_ray.parcel import Parcel
 from dspex_ray.programs.program import Program
 from dspex_ray.serving.application import Metering, build_application
 from dspex_ray.serving.base import ProgramService, ServingLimits
-from dspex_ray.serving.plan_follower import Traffic
+from dspex_ray.serving.cluster_ledger import Traffic
 from dspex_ray.serving.program_service import ProgramServiceFor
 
 SinkFactory = Callable[[], CallSink]
@@ -61,7 +61,8 @@ class ProgramReplica:
             version=self._version,
             ledger=self._ledger,
             metering=self._metering,
-            followers=() if traffic is None else (traffic.follower,),
+            witness=None if traffic is None else traffic.tally,
+            followers=() if traffic is None else traffic.followers,
             limits=self._limits,
             echo_request_id=False,
         )

@@ -81,7 +81,7 @@ class PlanStore:
     def number(self, endpoint: str) -> int:
         """Return the number of the plan in force; 0 if the endpoint never had one."""
         with self._database.read() as connection:
-            return _number(connection, endpoint)
+            return number_in_force(connection, endpoint)
 
     def revisions(self, endpoint: str) -> list[PlanRevision]:
         """Return all plans that the endpoint ever had, oldest first."""
@@ -91,10 +91,8 @@ class PlanStore:
     def newer(self, seen: Iterable[tuple[str, int]]) -> list[PlanRevision]:
         """Return the plan in force of each endpoint, where its revision is above the one that was seen."""
         with self._database.read() as connection:
-            found = [
-                _last(connection, endpoint) for endpoint, revision in seen if _number(connection, endpoint) > revision
-            ]
-        return [one for one in found if one is not None]
+            last = [(revision, _last(connection, endpoint)) for endpoint, revision in seen]
+        return [one for revision, one in last if one is not None and one.revision > revision]
 
     def put(self, asked: PlanRevision, *, expected: int | None = None) -> PlanRevision:
         """Put a plan in force and return it under its own revision, whatever number it was asked with.
@@ -102,7 +100,7 @@ class PlanStore:
         `expected` is the revision that the asker saw in force; None replaces any. Raises UsageError if it is another.
         """
         with self._database.transaction() as connection:
-            return _kept(connection, asked, expected)
+            return keep_plan(connection, asked, expected)
 
     def before(self, endpoint: str) -> PlanRevision:
         """Return the plan that a rollback puts in force. Raises as `roll_back`."""
@@ -122,7 +120,7 @@ class PlanStore:
             before = _before(connection, endpoint)
             last = _last(connection, endpoint) or before  # its program and what it carries stay
             back = replace(last, plan=before.plan, kind="rollback", by=by, at=at, why=why)
-            return _kept(connection, back, expected)
+            return keep_plan(connection, back, expected)
 
 
 def _before(connection: Connection, endpoint: str) -> PlanRevision:
@@ -145,9 +143,10 @@ def _standing(revisions: Iterable[PlanRevision]) -> list[PlanRevision]:
     return found
 
 
-def _kept(connection: Connection, asked: PlanRevision, expected: int | None) -> PlanRevision:
+def keep_plan(connection: Connection, asked: PlanRevision, expected: int | None) -> PlanRevision:
+    """Put a plan in force within a transaction; see `PlanStore.put`."""
     _lock(connection)
-    last = _number(connection, asked.endpoint)
+    last = number_in_force(connection, asked.endpoint)
     if expected not in (None, last):
         raise UsageError(
             f"The traffic of {asked.endpoint} was changed meanwhile: revision {last} is in force, and {expected} was "
@@ -164,7 +163,8 @@ def _lock(connection: Connection) -> None:
         connection.execute(sa.text("LOCK TABLE traffic_plans IN EXCLUSIVE MODE"))  # one next revision at a time
 
 
-def _number(connection: Connection, endpoint: str) -> int:
+def number_in_force(connection: Connection, endpoint: str) -> int:
+    """Return the number of the plan in force; 0 if the endpoint never had one."""
     query = sa.select(sa.func.max(_revisions.c.revision)).where(_revisions.c.endpoint == endpoint)
     return int(connection.execute(query).scalar() or 0)
 

@@ -10,7 +10,9 @@ from dspex_agents.clock import Clock, SystemClock
 from dspex_ray.errors import UsageError
 from dspex_ray.store import Store
 from dspex_ray.store.plans import PlanKind, PlanRevision, PlanStore
+from dspex_ray.store.ramps import KeptRamp, RampStore
 from dspex_ray.traffic.plan import Arm, Match, Rule, Shadow, TrafficPlan
+from dspex_ray.traffic.ramp import DEFAULT_GUARDS, DEFAULT_STEPS, Guard, Ramp, RampState, RampStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,41 @@ class EndpointTraffic:
         for version in before.plan.versions:
             self._version(now, version)  # one that was deployed by itself is gone with its replicas
         return self._plans.roll_back(self.name, by=self._who, at=self.clock.now(), why=why, expected=now.revision)
+
+    def ramp(
+        self,
+        to: str,
+        *,
+        steps: tuple[RampStep, ...] = DEFAULT_STEPS,
+        guards: tuple[Guard, ...] = DEFAULT_GUARDS,
+        why: str = "",
+    ) -> KeptRamp:
+        """Let a version take over from the one with the greatest share, step by step; back at once if it is worse.
+
+        The cluster's agent goes on with it, whatever becomes of this process; any other change of the traffic ends it.
+        Raises UsageError if a ramp runs already, ConfigurationError for steps or guards that cannot be.
+        """
+        now = self.show()
+        version, arms = self._version(now, to), now.plan.arms
+        new = next((arm for arm in arms if arm.version == version), None)
+        if new is None:
+            new = Arm(version=version, weight=0.0)
+            arms = (*arms, new)
+        ramp = Ramp(old=max(now.plan.arms, key=lambda arm: arm.weight).name, new=new.name, steps=steps, guards=guards)
+        plan = ramp.plan(replace(now.plan, arms=arms), steps[0].weight)
+        told = f"ramp to {new.name}: step 1 of {len(steps)}" + (f", {why}" if why else "")
+        asked = self._asked("change", now.program, now.carried, plan, told)
+        state = RampState(since=self.clock.now())
+        begun = KeptRamp(endpoint=self.name, number=0, revision=0, by=self._who, ramp=ramp, state=state)
+        return RampStore(self.store.database).begin(begun, asked, now.revision)
+
+    def last_ramp(self) -> KeptRamp:
+        """Return the last ramp, running or ended. Raises UsageError if there was none."""
+        self.show()
+        last = RampStore(self.store.database).last(self.name)
+        if last is None:
+            raise UsageError(f"{self.name} has had no ramp.")
+        return last
 
     def deployed(self, program: str, version: str) -> PlanRevision:
         """Note that all replicas carry this version of a program now, and send everything to it."""

@@ -7,6 +7,7 @@ A state machine without a clock: `advance(ramp, state, evidence, now)`.
 | `running`     | a guard broken                                                  | `rolled_back`, weight 0          |
 | `running`     | the step held long enough, with enough requests, no guard broken | the next step, or `done`        |
 | `running`     | anything else                                                   | the same                         |
+| `running`     | another plan put in force by somebody else                      | `stopped` (by the caller)        |
 | other states  | anything                                                        | the same: they are final         |
 """
 
@@ -50,11 +51,12 @@ class Guard:
     alpha: float = 0.05
 
 
-_DEFAULT_STEPS = (
+DEFAULT_STEPS = (
     RampStep(weight=0.01, hold_s=300.0, requests=50),
     RampStep(weight=0.1, hold_s=300.0, requests=200),
     RampStep(weight=0.5, hold_s=600.0, requests=200),
 )
+DEFAULT_GUARDS = (Guard(measure="errors", margin=0.01), Guard(measure="latency_s", margin=0.5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +65,8 @@ class Ramp:
 
     old: str
     new: str
-    steps: tuple[RampStep, ...] = _DEFAULT_STEPS
-    guards: tuple[Guard, ...] = (Guard(measure="errors", margin=0.01), Guard(measure="latency_s", margin=0.5))
+    steps: tuple[RampStep, ...] = DEFAULT_STEPS
+    guards: tuple[Guard, ...] = DEFAULT_GUARDS
 
     def __post_init__(self) -> None:
         if found := list(_faults(self)):
@@ -91,7 +93,7 @@ class Ramp:
 class RampState:
     """Where a ramp is: the number of its step, since when (seconds since the epoch), and why it ended."""
 
-    status: Literal["running", "done", "rolled_back"] = "running"
+    status: Literal["running", "done", "rolled_back", "stopped"] = "running"
     step: int = 0
     since: float = 0.0
     reason: str | None = None
@@ -106,6 +108,12 @@ class ArmEvidence:
 
     answered: Counts = field(default_factory=Counts)
     measures: Mapping[str, Moments] = field(default_factory=dict)
+
+    def __add__(self, other: ArmEvidence) -> ArmEvidence:
+        names = dict.fromkeys([*self.measures, *other.measures])
+        none = Moments()
+        added = {name: self.measures.get(name, none) + other.measures.get(name, none) for name in names}
+        return ArmEvidence(answered=self.answered + other.answered, measures=added)
 
 
 def weight_of(ramp: Ramp, state: RampState) -> float:

@@ -73,6 +73,26 @@ def test_a_rollback_puts_the_plan_before_in_force_and_all_are_shown(dspex: Run) 
     assert "rollback" in dspex("show", "route", "--history")[1]
 
 
+def test_a_ramp_begins_with_its_first_step_and_is_shown(dspex: Run) -> None:
+    code, out, _ = dspex(
+        "ramp", "route", "--to", "2", "--steps", "1%,0.5", "--hold", "2m", "--guard", "errors=0.02", "--by", "ann"
+    )
+    assert code == 0
+    assert "ramp from 1 to 2, running, step 1 of 2 (0.01)" in " ".join(out.split())
+    assert [round(arm.weight, 9) for arm in in_force().plan.arms] == [0.99, 0.01]
+    kept = json.loads(dspex("ramp", "route", "--status", "--json")[1])
+    assert [(step["weight"], step["hold_s"], step["requests"]) for step in kept["ramp"]["steps"]] == [
+        (0.01, 120.0, 50),
+        (0.5, 120.0, 50),
+    ]
+    assert [(one["measure"], one["margin"]) for one in kept["ramp"]["guards"]] == [("errors", 0.02)]
+    assert (kept["by"], kept["state"]["status"]) == ("ann", "running")
+    again = dspex("ramp", "route", "--to", "3")
+    assert (again[0], "begun by ann, runs already" in " ".join(again[2].split())) == (2, True)
+    assert dspex("rollback", "route")[0] == 0
+    assert in_force().plan.versions == ("1",)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -90,6 +110,15 @@ def test_a_rollback_puts_the_plan_before_in_force_and_all_are_shown(dspex: Run) 
         ("rule route team --remove", "has no rule 'team'"),
         ("rule route team --remove --to 2", "goes with no other option"),
         ("rollback route", "no way back"),
+        ("ramp route", "by --to, or give --status"),
+        ("ramp route --to 2 --status", "by --to, or give --status"),
+        ("ramp route --status", "route has had no ramp"),
+        ("ramp route --to 9", "Unknown version of shop:Route '9'"),
+        ("ramp route --to 1", "it leads from '1' to itself"),
+        ("ramp route --to 2 --steps 50%,10%", "each step has more weight than the one before"),
+        ("ramp route --to 2 --hold soon", "--hold takes a number and one of s, m, h and d"),
+        ("ramp route --to 2 --guard taste=1", "with one of errors, latency_s, cost_usd; got 'taste=1'"),
+        ("ramp route --to 2 --guard errors=-1", "the margin of guard 'errors' is 0 or more"),
         ("show nothing", "Unknown endpoint 'nothing'"),
     ],
 )

@@ -8,12 +8,14 @@ import typer
 
 from dspex_ray.cli.traffic.changing import rollback, rule, shadow, split
 from dspex_ray.cli.traffic.looking import show
+from dspex_ray.cli.traffic.ramping import ramp
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "split": split,
     "rule": rule,
     "shadow": shadow,
+    "ramp": ramp,
     "rollback": rollback,
 }
 
