@@ -35,6 +35,8 @@ from dspex_ray.cli.demo import demo
 from dspex_ray.cli.deploy import deploy, stop
 from dspex_ray.cli.doctor import doctor
 from dspex_ray.cli.evaluate import evaluate
+from dspex_ray.cli.experiments import COMMANDS as EXPERIMENT_COMMANDS
+from dspex_ray.cli.experiments import experiment
 from dspex_ray.cli.interrupt import STOPPING, Interrupt, StoppedError
 from dspex_ray.cli.keys import COMMANDS as KEYS_COMMANDS
 from dspex_ray.cli.keys import keys
@@ -75,6 +77,7 @@ _GROUPS: dict[str, tuple[typer.Typer, Mapping[str, object]]] = {
     "budget": (budget, BUDGET_COMMANDS),
     "cache": (cache, CACHE_COMMANDS),
     "data": (data, DATA_COMMANDS),
+    "experiment": (experiment, EXPERIMENT_COMMANDS),
     "keys": (keys, KEYS_COMMANDS),
     "sweeps": (sweeps, SWEEPS_COMMANDS),
     "traffic": (traffic, TRAFFIC_COMMANDS),

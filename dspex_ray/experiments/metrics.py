@@ -23,7 +23,8 @@ class Metric:
 
     def told_value(self, value: float) -> str:
         """Return a value in words, with the unit."""
-        return f"{self.scale * value:,.{self.digits}f} {self.unit}" if math.isfinite(value) else "-"
+        unit = "%" if self.unit == "points" else self.unit
+        return f"{self.scale * value:,.{self.digits}f} {unit}" if math.isfinite(value) else "-"
 
 
 METRICS: Final = {

@@ -50,17 +50,19 @@ class Scene:
         asked = Experiment(**{"name": name, "endpoint": "shop", "weights": HALVES, **others})
         return self.experiments.start(asked, by="ann", now=5.0)
 
-    def answer(self, one: Experiment, count: int, rates: dict[str, float], seed: int = 1) -> None:
-        """Let users ask once each, dealt as the plan says."""
-        self.requests.write(dealt(self.plans.current(one.endpoint), count, rates, seed))
+    def answer(self, one: Experiment, count: int, rates: dict[str, float], seed: int = 1, begin: float = 10.0) -> None:
+        """Let users ask once each, one a second, dealt as the plan says."""
+        self.requests.write(dealt(self.plans.current(one.endpoint), count, rates, seed, begin))
 
 
-def dealt(plan: PlanRevision, count: int, rates: dict[str, float], seed: int) -> Iterator[dict[str, Any]]:
+def dealt(
+    plan: PlanRevision, count: int, rates: dict[str, float], seed: int, begin: float = 10.0
+) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     details = RequestDetails(reason="sticky", revision=plan.revision)
     for number in range(count):
         user = f"{seed} {number}"
         version = deal(plan.plan, {}, user, "").version
         status = 200 if rng.random() < rates[version] else 502
-        told = {"user": user, "endpoint": plan.endpoint, "version": version, "at": 10.0 + number, "status": status}
+        told = {"user": user, "endpoint": plan.endpoint, "version": version, "at": begin + number, "status": status}
         yield kept_row(user, details=details, latency_s=float(rng.lognormal()), **told)

@@ -11,6 +11,7 @@ from dspex_agents.clock import SystemClock
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.errors import UsageError
+from dspex_ray.experiments.running import Experiments
 from dspex_ray.requests_kept.store import RequestStore
 from dspex_ray.store import open_store
 
@@ -23,11 +24,12 @@ def prune(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Remove old requests, with the feedback on them."""
+    """Remove old requests, with the feedback on them; those of running experiments stay."""
     if not (math.isfinite(older_than_days) and older_than_days >= 0):
         raise UsageError(f"--older-than-days is 0 or more, got {older_than_days:g}.")
-    requests = RequestStore(open_store(store).database)
-    gone = requests.prune(SystemClock().now() - older_than_days * _DAY_S)
+    opened = open_store(store)
+    before = SystemClock().now() - older_than_days * _DAY_S
+    gone = RequestStore(opened.database).prune(before, spare=Experiments(opened).running_since())
     if json:
         print_json({"removed": gone})
         return
