@@ -45,7 +45,7 @@ def scored(trial: FinishedTrial | None) -> str:
     if trial.failed:
         return f"failed: {trial.failed}"
     ends = f" ({_ends(trial)})" if "score_low" in trial.measures else ""
-    return f"{percent(trial.measures.get('score'))}{ends} on {len(trial.rows)} rows"
+    return f"{percent(trial.measures.get('score'))}{ends} on {len(trial.rows)} row{'' if len(trial.rows) == 1 else 's'}"
 
 
 def _order(trial: FinishedTrial) -> tuple[bool, int, float, int]:

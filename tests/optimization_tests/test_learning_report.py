@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -124,6 +125,39 @@ def test_a_large_gap_is_warned_of_and_a_sound_result_is_not() -> None:
     gap, copy = cautions(fits)
     assert "15.0 points" in gap
     assert copy == "instruction repeats the input of a training row: 'a b'"
+
+
+def test_costs_add_up_by_kind_and_the_last_look_is_one_of_them(store: Store) -> None:
+    found = learnt(store, search(store).run_id)
+    text = Tags(page(found)).text
+    assert "last look at the best on train rows" in text
+    assert "last look, train" in text
+    assert "money" in text
+    kept = sum(calls for _, calls, _ in found.kinds.values())
+    assert 0 <= sum(one.totals.calls for one in found.models) - kept <= 1  # the check before the search
+
+
+def test_prices_that_are_not_known_are_said_to_be_so_and_draw_no_chart(store: Store) -> None:
+    found = learnt(store, search(store).run_id)
+    free = [replace(one.totals, cost_usd=0.0, unpriced=one.totals.calls) for one in found.models]
+    models = tuple(replace(one, totals=totals) for one, totals in zip(found.models, free, strict=True))
+    by_cost = tuple(replace(point, x=0.0) for point in found.by_cost)
+    text = Tags(page(replace(found, models=models, by_cost=by_cost))).text
+    assert "costnot known" in text
+    assert "$" not in text.partition("Trials")[0]
+
+
+def test_a_run_that_nobody_works_at_is_called_interrupted(store: Store) -> None:
+    found = learnt(store, search(store).run_id)
+    assert "interrupted: nobody works at it" in page(replace(found, is_stale=True))
+    assert "interrupted" not in page(found)
+
+
+def test_the_front_of_several_objectives_is_shown(store: Store) -> None:
+    found = learnt(store, search(store, objectives=("score", "cost_usd")).run_id)
+    text = Tags(page(found)).text
+    assert "Wanted: large score, small cost_usd" in text
+    assert "Front" not in Tags(page(learnt(store, search(store).run_id))).text
 
 
 def test_a_chart_of_one_free_point_is_drawn() -> None:
