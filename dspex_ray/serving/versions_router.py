@@ -11,7 +11,7 @@ from typing import Any
 from dspex_ray.errors import ProgramError
 from dspex_ray.serving.base import ProgramService
 from dspex_ray.serving.contract import Caller, RequestHead, Route
-from dspex_ray.traffic.dealing import deal
+from dspex_ray.traffic.dealing import Dealer
 from dspex_ray.traffic.plan import TrafficPlan
 
 LoadService = Callable[[str], Awaitable[ProgramService]]
@@ -61,7 +61,7 @@ class VersionsRouter:
     def route(self, head: RequestHead, caller: Caller, request_id: str) -> Route:
         """Return the route of a request under the present plan."""
         given = self._given
-        return given if isinstance(given, Route) else deal(given, head.headers, caller.user, request_id)
+        return given if isinstance(given, Route) else given.deal(head.headers, caller.user, request_id)
 
     def begin(self, version: str) -> ProgramService:
         """Return the service of a live version and keep it until `end`. Raises KeyError for one that is not live."""
@@ -134,13 +134,13 @@ class VersionsRouter:
         task.add_done_callback(self._closing.discard)
 
 
-def _given(plan: TrafficPlan | None, carried: str) -> Route | TrafficPlan:
-    """Return the route of every request, if they all have the same: nothing is to be drawn then. Else the plan."""
+def _given(plan: TrafficPlan | None, carried: str) -> Route | Dealer:
+    """Return the route of every request, if they all have the same: nothing is to be drawn then."""
     if plan is None:
         return Route(version=carried, arm=carried, reason="weight")
     weighing = [arm for arm in plan.arms if arm.weight > 0]
     if len(weighing) > 1 or plan.rules or plan.shadows:
-        return plan
+        return Dealer(plan)
     return Route(version=weighing[0].version, arm=weighing[0].name, reason="weight")
 
 
