@@ -12,10 +12,11 @@ from dspex_ray.programs.sub_programs import instruction_names, predictors
 from dspex_ray.prompting.typed_call import demos_variable
 
 _LEAST_TRIALS: Final = 5  # what demonstrations made by the program itself take
+_MANY_TRIALS: Final = 40  # from which on breeding finds as good texts, and better numbers (benchmarks/README.md)
 _FEW_TRIALS: Final = 10  # too few to learn what each of several texts is worth; demonstrations alone are quick to try
 
 
-def program_optimizer_for(program: Program, trials: int) -> Chosen | None:
+def program_optimizer_for(program: Program, trials: int, *, has_teacher: bool = False) -> Chosen | None:
     """Return the optimizer of programs that suits, None where there are only values to choose.
 
     Nothing can be written with an embedded model, in very few trials, or for a program without a model call that may
@@ -33,5 +34,7 @@ def program_optimizer_for(program: Program, trials: int) -> Chosen | None:
     if not any(name in space.free for name in instruction_names(program)):
         return None
     found = "instructions and demonstrations" if shows else "instructions"
-    others = " and all other variables" if len(space.free) > len(calls) * (1 + shows) else ""
-    return Chosen("beacon_programs", f"A model writes {found}, which are chosen together{others}.")
+    if trials > _MANY_TRIALS and not has_teacher:
+        reason = f"A model writes {found}, which are bred together with all other variables over {trials} trials."
+        return Chosen("genetic_programs", reason)
+    return Chosen("beacon_programs", f"A model writes {found}, which are chosen together with all other variables.")

@@ -260,7 +260,8 @@ def _suited(request: SearchRequest, recorded: str | None) -> Chosen:
     name = recorded if request.optimizer == "auto" and recorded is not None else request.optimizer
     if name != "auto" or not isinstance(request.program, Program):
         return Chosen(name, "")
-    return program_optimizer_for(request.program, request.trials) or Chosen(name, "")
+    has_teacher = request.teacher is not None
+    return program_optimizer_for(request.program, request.trials, has_teacher=has_teacher) or Chosen(name, "")
 
 
 def _known(suited: Chosen, context: SearchContext) -> Chosen:
