@@ -17,7 +17,8 @@ from dspex_ray.store import Store
 from dspex_ray.store.plans import PlanRevision, PlanStore
 from dspex_ray.traffic.plan import Arm, TrafficPlan
 
-_LOOKS = 24
+_LOOKS, _LEAST_LOOKS = 24, 6
+_UNITS_READ = 600_000  # in all looks of a course together, about: some seconds for each 100,000
 
 
 class Plans(Protocol):
@@ -80,17 +81,22 @@ class Experiments:
         """Return what one must know before one trusts the findings."""
         return warnings(analysis, self._plans.current(analysis.experiment.endpoint).revision)
 
-    def course(self, name: str, looks: int = _LOOKS) -> list[tuple[float, Analysis]]:
-        """Return what the experiment showed at so many times since it began; [] before its first request."""
+    def course(self, name: str, looks: int | None = None) -> list[tuple[float, Analysis]]:
+        """Return what the experiment showed at so many times since it began, by default 24, fewer where users are many.
+
+        [] before its first request. Feedback counts as of now.
+        """
         one = self._kept.named(name)
         span = self._requests.span(_which(one))
         if span is None:
             return []
-        first, last = span
-        times = [first + (last - first) * (number + 1) / looks for number in range(looks)]
-        seen = [(at, self._requests.sums(_which(one, until=at))) for at in times[:-1]]
-        seen.append((last, self._requests.sums(_which(one))))
-        return [(at, analyse(one, sums)) for at, sums in seen]
+        (first, last), now = span, self.status(name)
+        if looks is None:
+            units = sum(arm.units for arm in now.arms)
+            looks = max(_LEAST_LOOKS, min(_LOOKS, _UNITS_READ // max(units, 1)))
+        times = [first + (last - first) * (number + 1) / looks for number in range(looks - 1)]
+        seen = [(at, analyse(one, self._requests.sums(_which(one, until=at)))) for at in times]
+        return [*seen, (last, now)]
 
     def stop(self, name: str, *, by: str, now: float) -> Experiment:
         """End an experiment; the traffic stays as it is. Raises UnknownNameError, UsageError if it is over."""

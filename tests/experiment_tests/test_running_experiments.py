@@ -163,6 +163,7 @@ def test_the_course_ends_with_what_is_known_now(scene: Scene) -> None:
     course = scene.experiments.course("tone", looks=5)
     assert [sum(arm.units for arm in found.arms) for _, found in course] == [60, 120, 180, 240, 300]
     assert course[-1][1] == scene.experiments.status("tone")
+    assert len(scene.experiments.course("tone")) == 24
 
 
 def test_what_is_not_known_is_null_in_json(scene: Scene) -> None:
