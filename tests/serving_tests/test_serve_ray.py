@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -255,12 +256,31 @@ def test_a_split_changes_under_load_without_a_failed_request_and_a_user_keeps_th
             assert set().union(*load.versions_by_user().values()) == {"1"}
             (served,) = (entry for entry in serving_status() if entry["name"] == "tuned")
             assert served["traffic"]["shares"] == {"1": 1.0}
+        for pid in {endpoint.request()["pid"] for _ in range(20)}:
+            os.kill(pid, signal.SIGKILL)
+        assert set(_answers_after_kill(endpoint.url, 100)) == {"1"}, "a replica begins with the plan in force"
     finally:
         undeploy("tuned", store)
         stop_ledger(store)
     store.database.close()
     assert load.failed == []
     assert load.wrong == [], "what a version answers is what its header says"
+
+
+def _answers_after_kill(url: str, count: int) -> Counter[str]:
+    """Return the versions of so many answers; what did not reach a replica is asked again."""
+    versions = Counter[str]()
+
+    def again() -> bool:
+        with suppress(httpx.TransportError):
+            response = client.post(url, json={})
+            if response.status_code == 200:
+                versions[response.headers["x-dspex-version"]] += 1
+        return versions.total() >= count
+
+    with httpx.Client(timeout=20) as client:
+        _await(again, 60.0)
+    return versions
 
 
 def _shares(endpoint: Endpoint) -> object:
