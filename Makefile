@@ -65,7 +65,7 @@ format: $(VENV)/.developing ## Mend what ruff can mend
 bench: $(VENV)/.benching ## Measure, against peers; writes benchmarks/results/*.json
 	for bench in $(filter-out benchmarks/bench_optimizers.py,$(wildcard benchmarks/bench_*.py)); do $(BIN)/python $$bench || exit 1; done
 
-optimizers: $(VENV)/.benching ## Measure the optimizers of programs against DSPy's: hours; goes on where it was stopped
+optimizers: $(VENV)/.benching ## Measure the optimizers of programs against DSPy's: an hour; goes on where it was stopped
 	$(BIN)/python benchmarks/bench_optimizers.py
 
 docs: $(VENV)/.developing ## Check that the documents' links and code hold
