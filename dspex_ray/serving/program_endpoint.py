@@ -74,11 +74,14 @@ class ProgramEndpoint:
 
     async def _answered(self, request: Request, exchange: Exchange) -> Response:
         end: tuple[int, str | None] = CLIENT_LEFT
+        copies: BackgroundTask | None = None
         try:
             fields = await read_fields(request, self._limits.max_body_bytes)
             if isinstance(fields, Problem):
                 end = fields.status, fields.code
                 return self._problem(fields, exchange.request_id, exchange)
+            if exchange.route.shadows:
+                copies = BackgroundTask(self._shadowed, exchange, fields)
             async with asyncio.timeout(self._limits.request_timeout_s):
                 output = await exchange.service.answer(fields, exchange.bill)
             body = _ENCODER.encode(output).encode()
@@ -86,12 +89,11 @@ class ProgramEndpoint:
         except Exception as error:  # noqa: BLE001 - the HTTP boundary: whatever a program raises is answered here
             found = self._problem_of(error, exchange.request_id)
             end = found.status, found.code
-            return self._problem(found, exchange.request_id, exchange)
+            return self._problem(found, exchange.request_id, exchange, copies)
         finally:
             self._exchanges.end(exchange, *end)
         headers = self._headers(exchange.request_id, exchange, exchange.bill.cost_usd)
-        after = BackgroundTask(self._shadowed, exchange, fields) if exchange.route.shadows else None
-        return Response(body, media_type="application/json", headers=headers, background=after)
+        return Response(body, media_type="application/json", headers=headers, background=copies)
 
     async def _shadowed(self, exchange: Exchange, fields: Mapping[str, Any]) -> None:
         self._shadows.start(exchange, fields)
@@ -192,11 +194,13 @@ class ProgramEndpoint:
             _log.warning("request %s failed with %d", request_id, found.status, exc_info=error)
         return found
 
-    def _problem(self, found: Problem, request_id: str, exchange: Exchange | None = None) -> Response:
+    def _problem(
+        self, found: Problem, request_id: str, exchange: Exchange | None = None, after: BackgroundTask | None = None
+    ) -> Response:
         cost = None if exchange is None else exchange.bill.cost_usd
         headers = {**found.all_headers(), **self._headers(request_id, exchange, cost)}
         body = json.dumps(found.as_json(request_id)).encode()
-        return Response(body, found.status, headers, media_type=problem.MEDIA_TYPE)
+        return Response(body, found.status, headers, media_type=problem.MEDIA_TYPE, background=after)
 
     def _request_id(self, request: Request) -> str:
         given = request.headers.get(REQUEST_ID)

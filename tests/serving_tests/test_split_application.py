@@ -110,6 +110,23 @@ def test_a_shadow_gets_a_copy_and_its_calls_are_its_own(path: str) -> None:
     run(work())
 
 
+@pytest.mark.parametrize("path", ["/", "/stream"])
+def test_a_request_that_fails_is_copied_too_but_not_one_that_is_no_input(path: str) -> None:
+    async def work() -> None:
+        witness = Witnessed()
+        async with client_of(await router_of(LOOKED_ON), witness=witness) as client:
+            await client.post(path, json=[1])
+            await client.post(path, json={"fail": "3"})
+            await until(lambda: len(witness) == 3)
+        assert [(one.version, one.shadow, one.status) for one in witness] == [
+            ("3", False, 422),
+            ("3", False, 500),
+            ("4", True, 200),
+        ]
+
+    run(work())
+
+
 def test_what_a_shadow_does_wrong_reaches_nobody_and_takes_no_time() -> None:
     async def work() -> None:
         witness, shelf = Witnessed(), Shelf()
