@@ -73,14 +73,17 @@ def rate_evidence(first: Counts, second: Counts) -> float:
 def mean_difference(first: Moments, second: Moments, *, alpha: float = 0.05, tuned_for: int = 1000) -> Difference:
     """Return how far two means are apart; the interval is narrowest once both arms together have `tuned_for` values.
 
-    Below `LEAST` values an arm, or without any spread, nothing is said: the interval is infinite.
+    Below `LEAST` values an arm, or without any spread, nothing is said: the interval is infinite. An arm's variance
+    counts as at least the one within both arms: a small arm has not met its rare values yet, and with a tenth of the
+    users would be called different in a third of the experiments on equal arms with 2 % of failures.
     """
     _check_level(alpha)
     if tuned_for < 1:
         raise UsageError(f"tuned_for is a number of values above 0, got {tuned_for}.")
     estimate = second.mean - first.mean if first.count and second.count else math.nan
     total = first.count + second.count
-    spread = total * (first.variance / max(first.count, 1) + second.variance / max(second.count, 1))
+    within = (first.squares + second.squares) / max(total - 2, 1)
+    spread = total * sum(max(one.variance, within) / max(one.count, 1) for one in (first, second))
     if min(first.count, second.count) < LEAST or spread <= 0:
         return Difference(estimate, -math.inf, math.inf, alpha)
     boundary = -2 * math.log(alpha)

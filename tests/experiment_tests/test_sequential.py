@@ -38,6 +38,20 @@ def test_equal_means_are_called_different_in_at_most_the_stated_share_of_experim
     assert wrong / 300 <= 0.06  # 0.05, and what 300 experiments can tell
 
 
+@pytest.mark.parametrize("kind", ["rare failures", "long tail"])
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_small_arm_is_called_different_no_more_often_before_it_met_its_rare_values(kind: str, share: float) -> None:
+    rng = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(150):
+        values = rng.lognormal(0, 1.5, 4000) if kind == "long tail" else (rng.random(4000) < 0.98).astype(float)
+        is_small = rng.random(4000) < share
+        arms = [(values[is_in], np.cumsum(is_in)) for is_in in (~is_small, is_small)]
+        looks = ([taken(part, int(counts[n - 1])) for part, counts in arms] for n in range(400, 4000, 90))
+        wrong += any(mean_difference(*look).is_sure for look in looks)
+    assert wrong / 150 <= 0.05
+
+
 def test_shares_as_planned_raise_the_alarm_in_at_most_the_stated_share_of_experiments() -> None:
     rng = np.random.default_rng(3)
     wrong = 0
@@ -110,4 +124,4 @@ def test_numbers_that_cannot_be_are_refused() -> None:
 
 def taken(values: NDArray[np.float64], count: int) -> Moments:
     part = values[:count]
-    return Moments(count, float(part.mean()), float(part.var() * count))
+    return Moments(count, float(part.mean()), float(part.var() * count)) if count else Moments()
