@@ -33,6 +33,7 @@ from dspex_ray.serving.program_service import pack_program
 from dspex_ray.serving.running import serving_status, stop_serving
 from dspex_ray.store import open_store
 from dspex_ray.testing.model_server import ModelServer
+from dspex_ray.traffic.ramp import Guard, RampStep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -226,7 +227,7 @@ def test_a_split_changes_under_load_without_a_failed_request_and_a_user_keeps_th
     echo: Endpoint, tmp_path: Path
 ) -> None:
     store = open_store(str(tmp_path / "store.db"))
-    versions = {f"{n}": Tuned().with_values({"share": n / 4}) for n in (1, 2, 3)}
+    versions = {f"{n}": Tuned().with_values({"share": n / 4}) for n in (1, 2, 3, 4)}
     for version in versions.values():
         store.save_version(version.state(), {}, now=1.0)
     try:
@@ -256,15 +257,35 @@ def test_a_split_changes_under_load_without_a_failed_request_and_a_user_keeps_th
             assert set().union(*load.versions_by_user().values()) == {"1"}
             (served,) = (entry for entry in serving_status() if entry["name"] == "tuned")
             assert served["traffic"]["shares"] == {"1": 1.0}
+        _ramp_to_a_version_that_fails(endpoint)
+        stop_ledger(store)
+        endpoint.split({"1": 0.0, "2": 1.0})
+        ensure_ledger(store)
+        _await(lambda: _shares(endpoint) == {"1": 0.0, "2": 1.0})
         for pid in {endpoint.request()["pid"] for _ in range(20)}:
             os.kill(pid, signal.SIGKILL)
-        assert set(_answers_after_kill(endpoint.url, 100)) == {"1"}, "a replica begins with the plan in force"
+        assert set(_answers_after_kill(endpoint.url, 100)) == {"2"}, "a replica begins with the plan in force"
     finally:
         undeploy("tuned", store)
         stop_ledger(store)
     store.database.close()
     assert load.failed == []
     assert load.wrong == [], "what a version answers is what its header says"
+
+
+def _ramp_to_a_version_that_fails(endpoint: Endpoint) -> None:
+    before = endpoint.traffic.show().plan
+    guards = (Guard(measure="errors", margin=0.01),)
+    endpoint.traffic.ramp("4", steps=(RampStep(weight=0.5, hold_s=600),), guards=guards)
+    with httpx.Client(timeout=20) as client:
+
+        def is_over() -> bool:
+            client.post(endpoint.url, json={})
+            return endpoint.traffic.last_ramp().state.status == "rolled_back"
+
+        _await(is_over)
+        _await(lambda: _shares(endpoint) == {**{arm.version: arm.weight for arm in before.arms}, "4": 0.0})
+        assert {client.post(endpoint.url, json={}).status_code for _ in range(50)} == {200}
 
 
 def _answers_after_kill(url: str, count: int) -> Counter[str]:

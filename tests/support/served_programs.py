@@ -35,7 +35,7 @@ class Echo(Program):
 
 
 class Tuned(Program):
-    """Tell the value that tells versions apart."""
+    """Tell the value that tells versions apart; a version whose value is 1 always fails."""
 
     class Input(Schema):
         pause_s: float = 0.0
@@ -49,6 +49,8 @@ class Tuned(Program):
     async def predict(self, input: Any) -> Any:  # noqa: A002 - the name the base class gives it
         if input.pause_s:
             await asyncio.sleep(input.pause_s)
+        if self.share == 1:
+            raise RuntimeError("told to fail")
         return self.Output(value=self.share, pid=os.getpid())
 
 
