@@ -61,7 +61,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program, figures = _free_ports(2)
     text = (DEPLOY / "front.cfg").read_text(encoding="utf-8")
     moved = {
-        "bind :8080": f"bind 127.0.0.1:{program}",
+        "bind :8088": f"bind 127.0.0.1:{program}",
         "bind :9465": f"bind 127.0.0.1:{figures}",
         "127.0.0.1:8000": f"127.0.0.1:{server.server_port}",
     }
