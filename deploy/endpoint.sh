@@ -3,15 +3,21 @@
 # Ends as `dspex deploy` ends; SIGTERM stops it in order.
 set -eu
 
+serving=
+stopping=
+trap 'stopping=1; [ -z "$serving" ] || kill -TERM "$serving" 2>/dev/null || true' TERM INT
 dspex deploy "$@" &
 serving=$!
-trap 'kill -TERM "$serving" 2>/dev/null || true' TERM INT
+[ -z "$stopping" ] || kill -TERM "$serving"
 
 # The figures need a cluster that runs. Whatever becomes of them, the endpoint goes on.
 (
+    trap 'kill "$!" 2>/dev/null || true; exit 0' TERM
     while kill -0 "$serving" 2>/dev/null; do
-        sleep 5
-        dspex agents metrics --serve 9464 || true
+        sleep 5 &
+        wait "$!" || true
+        dspex agents metrics --serve 9464 &
+        wait "$!" || true
     done
 ) &
 figures=$!
@@ -23,4 +29,5 @@ if kill -0 "$serving" 2>/dev/null; then # a signal broke the wait off; now for i
     wait "$serving" || code=$?
 fi
 kill "$figures" 2>/dev/null || true
+wait "$figures" || true
 exit "$code"
