@@ -226,6 +226,16 @@ def test_helm_refuses_a_wrong_value_and_names_it(helm: str, wrong: str, about: s
     assert about in result.stderr
 
 
+def test_only_named_monitors_reach_ray_s_own_figures(helm: str) -> None:
+    made = rendered(helm, "--set", "networkPolicy.monitors[0].podSelector.matchLabels.app=prometheus")
+    check(made)
+    policy = next(each for each in made if each["kind"] == "NetworkPolicy")["spec"]
+    assert policy["ingress"][-1] == {
+        "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+        "ports": [{"protocol": "TCP", "port": 8080}],
+    }
+
+
 def test_what_is_switched_off_is_not_made(helm: str) -> None:
     off = ["networkPolicy.enabled", "podDisruptionBudget.enabled", "serviceAccount.create", "endpoint.enabled"]
     assert rendered(helm, "--set", ",".join(f"{name}=false" for name in off)) == []
