@@ -217,6 +217,23 @@ if TYPE_CHECKING:
     from dspex_ray.tracing import (
         span,
     )
+    from dspex_ray.traffic.plan import (
+        TrafficPlan,
+    )
+    from dspex_ray.traffic.ramp import (
+        Guard,
+        Ramp,
+        RampStep,
+    )
+    from dspex_ray.versions.drift import (
+        DriftPolicy,
+    )
+    from dspex_ray.versions.watch_plan import (
+        WatchPlan,
+    )
+    from dspex_ray.versions.watching import (
+        Watch,
+    )
 
 __version__ = "0.1.0"
 
@@ -246,6 +263,7 @@ _HOMES = {
     "Dataset": "dspex_ray.data",
     "DemoPool": "dspex_ray.demos",
     "Demos": "dspex_coordination.variables",
+    "DriftPolicy": "dspex_ray.versions.drift",
     "DspexError": "dspex_ray.errors",
     "Embedding": "dspex_ray.schema",
     "Ensemble": "dspex_ray.modules",
@@ -255,6 +273,7 @@ _HOMES = {
     "Example": "dspex_ray.example",
     "FallbackLM": "dspex_ray.lm.routing",
     "Float": "dspex_coordination.variables",
+    "Guard": "dspex_ray.traffic.ramp",
     "Image": "dspex_ray.schema",
     "InputError": "dspex_ray.errors",
     "Int": "dspex_coordination.variables",
@@ -282,6 +301,8 @@ _HOMES = {
     "Program": "dspex_ray.programs.program",
     "ProgramError": "dspex_ray.errors",
     "ProgramOfThought": "dspex_ray.modules",
+    "Ramp": "dspex_ray.traffic.ramp",
+    "RampStep": "dspex_ray.traffic.ramp",
     "ReAct": "dspex_ray.modules",
     "ReasoningChain": "dspex_ray.schema",
     "ReasoningStep": "dspex_ray.schema",
@@ -306,11 +327,14 @@ _HOMES = {
     "Tool": "dspex_ray.tools",
     "ToolCall": "dspex_ray.schema",
     "ToolError": "dspex_ray.errors",
+    "TrafficPlan": "dspex_ray.traffic.plan",
     "TrialsDone": "dspex_coordination.sweep",
     "UnknownNameError": "dspex_ray.errors",
     "UsageError": "dspex_ray.errors",
     "V": "dspex_coordination.conditions",
     "Version": "dspex_ray.store",
+    "Watch": "dspex_ray.versions.watching",
+    "WatchPlan": "dspex_ray.versions.watch_plan",
     "aevaluate": "dspex_ray.evaluation",
     "all_of": "dspex_coordination.sweep",
     "any_of": "dspex_coordination.sweep",
@@ -386,6 +410,7 @@ __all__ = [
     "Dataset",
     "DemoPool",
     "Demos",
+    "DriftPolicy",
     "DspexError",
     "Embedding",
     "Ensemble",
@@ -395,6 +420,7 @@ __all__ = [
     "Example",
     "FallbackLM",
     "Float",
+    "Guard",
     "Image",
     "InputError",
     "Int",
@@ -422,6 +448,8 @@ __all__ = [
     "Program",
     "ProgramError",
     "ProgramOfThought",
+    "Ramp",
+    "RampStep",
     "ReAct",
     "ReasoningChain",
     "ReasoningStep",
@@ -446,11 +474,14 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolError",
+    "TrafficPlan",
     "TrialsDone",
     "UnknownNameError",
     "UsageError",
     "V",
     "Version",
+    "Watch",
+    "WatchPlan",
     "aevaluate",
     "all_of",
     "any_of",
