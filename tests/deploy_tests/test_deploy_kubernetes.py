@@ -166,6 +166,16 @@ def test_serve_s_mode_is_the_one_that_dspex_deploy_chooses() -> None:
     assert {name: chosen[name] for name in given} == given
 
 
+def test_ray_answers_the_probes_of_its_nodes_without_a_token() -> None:
+    from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS  # noqa: PLC0415 - loads Ray
+
+    nodes = [each for r in KEPT for pod in pods(r) for each in pod["spec"]["containers"] if each["name"] != "front"]
+    assert {each["name"] for each in nodes} == {"ray-head", "ray-worker"}
+    for each in nodes:
+        for probe in ("livenessProbe", "readinessProbe"):
+            assert each[probe]["httpGet"]["path"] in PUBLIC_EXACT_PATHS
+
+
 def test_only_the_front_s_port_is_open_to_callers() -> None:
     policy = next(each for each in KEPT if each["kind"] == "NetworkPolicy")["spec"]
     labels = policy["podSelector"]["matchLabels"]

@@ -51,16 +51,14 @@ securityContext:
 {{- end }}
 
 {{- define "dspex.raylet" -}}
-livenessProbe:
-  exec:
-    command: [wget, --quiet, --tries=1, --timeout=5, --output-document=/dev/null, "http://127.0.0.1:52365/api/local_raylet_healthz"]
+livenessProbe: # the raylet, and on the head the cluster's own store
+  httpGet: {path: /api/healthz, port: 52365}
   initialDelaySeconds: 30
   periodSeconds: 10
   timeoutSeconds: 6
   failureThreshold: 12
 readinessProbe:
-  exec:
-    command: [wget, --quiet, --tries=1, --timeout=5, --output-document=/dev/null, "http://127.0.0.1:52365/api/local_raylet_healthz"]
+  httpGet: {path: /api/healthz, port: 52365}
   initialDelaySeconds: 10
   periodSeconds: 5
   timeoutSeconds: 6
