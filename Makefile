@@ -35,15 +35,15 @@ $(VENV)/.benching: $(VENV)/.developing requirements-bench.lock
 demo: $(VENV)/.installed ## Optimise, run, kill and serve a program; no key, no network
 	$(BIN)/dspex demo
 
-services: ## Install the PostgreSQL server and the browser that tests start (Debian, as root)
+services: ## Install the PostgreSQL server, the browser and promtool that tests start (Debian, as root)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
 	  else echo "PostgreSQL is not installed, so its tests will skip; on Debian: apt-get install postgresql"; fi; }
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	@{ command -v promtool && { command -v chromium || command -v chromium-browser || command -v google-chrome; }; } >/dev/null || { \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	  else false; fi || echo "Chromium is not installed, so browser tests will skip; on Debian: apt-get install chromium"; }
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus >/dev/null; \
+	  else false; fi || echo "Chromium or promtool is not installed, so their tests will skip; on Debian: apt-get install chromium prometheus"; }
 
 test: $(VENV)/.developing services ## Run every test: pure ones in parallel, those on Ray one by one
 	$(PYTEST) -n 2 --dist loadfile -m "not ray and not chaos and not postgres"
