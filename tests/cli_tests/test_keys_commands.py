@@ -12,6 +12,7 @@ import pytest
 
 from dspex_agents.clock import SystemClock
 from dspex_ray.access.key_book import KeyBook
+from dspex_ray.cli import output
 from dspex_ray.store import open_store
 
 Run = Callable[..., Any]
@@ -77,7 +78,7 @@ class TestKeys:
         assert dspex("keys", "limit", "acme", "--json").json == {"tenant": "acme", "limits": {}}
 
     def test_what_others_wrote_is_shown_as_it_is(self, dspex: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(output.out, "width", 200)  # else what the terminal of the first test had
         made(dspex, "--note", "[red]x[/red]\x1b[2J", "--by", "[bold]ann\x1b]0;")
         assert "[red]x[/red]\ufffd[2J" in dspex("keys", "list").out
         assert "[bold]ann\ufffd]0;" in dspex("audit", "list").out
