@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dspex_ray.cli import main
+from dspex_ray.cli.main import _run  # what `main` runs; that one also takes the process's signals
 from dspex_ray.store import open_store
 from dspex_ray.traffic.control import EndpointTraffic
 
@@ -29,10 +29,9 @@ def dspex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     store.database.close()
 
     def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main.main(["traffic", *words])
+        code = _run(["traffic", *words])
         said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        return code, said.out, said.err
 
     return run
 
