@@ -28,6 +28,7 @@ from dspex_ray.evaluation import evaluate_rows
 from dspex_ray.lm.base import LM
 from dspex_ray.metrics import Metric, close_metric
 from dspex_ray.optimized import Optimized, keep_best
+from dspex_ray.parcel import Parcel
 from dspex_ray.program_worker import Bench
 from dspex_ray.programs.program import Program
 from dspex_ray.programs.teaching import TeacherSource, taught_by
@@ -172,18 +173,25 @@ def optimize(  # noqa: PLR0913 - the one-line front door: all keyword-only, each
 
 
 async def _preflight(plan: SearchPlan, run_id: str, store: Store, teacher: str | LM | None) -> None:
-    """Answer one row before any agent starts: a wrong key, an unreachable model or a broken metric shows at once."""
-    source = None if teacher is None else TeacherSource.of(plan.program, teacher)
+    """Answer one row before any agent starts: a wrong key, an unreachable model or a broken metric shows at once.
+
+    Copies are asked, as in the agents: they close the connections of this loop, which ends, and no client of a caller.
+    """
+    program = Parcel.of(plan.program).open()
+    lent = teacher if teacher is None or isinstance(teacher, str) else Parcel.of(teacher).open()
+    source = None if lent is None else TeacherSource.of(program, lent)
     with ledger(store), tagged(run_id=run_id):
         try:
-            await evaluate_rows(plan.program, plan.validation.examples[:1], plan.metric)
+            await evaluate_rows(program, plan.validation.examples[:1], plan.metric)
             if source is not None:
-                await evaluate_rows(taught_by(plan.program, source), plan.train.examples[:1], plan.metric)
+                await evaluate_rows(taught_by(program, source), plan.train.examples[:1], plan.metric)
         finally:
-            await plan.program.aclose()
+            await program.aclose()
             await close_metric(plan.metric)
             if source is not None:
                 await source.aclose()
+            if lent is not None and not isinstance(lent, str):
+                await lent.aclose()
 
 
 async def _drive(system: AgentSystem, search: Search, progress: Progress | None) -> SweepResult:
@@ -207,9 +215,11 @@ async def _drive(system: AgentSystem, search: Search, progress: Progress | None)
 
 async def _show(system: AgentSystem, run_id: str, progress: Progress) -> None:
     try:
-        progress(await system.system.aask(COORDINATOR, GetProgress(run_id), control=True, timeout_s=2.0))
+        state = await system.system.aask(COORDINATOR, GetProgress(run_id), control=True, timeout_s=2.0)
     except MessageError:
-        return  # not begun yet, or the coordinator is being restarted; the next look comes soon
+        return  # the coordinator is being restarted; the next look comes soon
+    if state:  # there is nothing to show of a run that has not begun
+        progress(state)
 
 
 def _told(error: AgentFailedError) -> Exception:
