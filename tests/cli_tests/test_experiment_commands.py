@@ -58,6 +58,15 @@ def test_the_plot_loads_nothing_and_shows_each_difference_over_time(scene: Scene
     assert "inf" not in drawn
 
 
+def test_a_start_says_that_there_is_no_data_until_requests_are_recorded(scene: Scene, dspex: Run) -> None:
+    said = dspex(*START, "--json")
+    assert (said.code, said.json["status"]) == (0, "running")
+    assert "No request of shop is recorded in this store" in said.err
+    scene.answer(scene.experiments.named("tone"), 20, {"carried": 1.0, "1": 1.0})
+    dspex("experiment", "stop", "tone")
+    assert dspex("experiment", "start", "next", *START[3:]).err == ""
+
+
 def test_before_the_first_request_nothing_is_drawn_and_nothing_said(scene: Scene, dspex: Run, folder: Path) -> None:
     dspex(*START)
     said = dspex("experiment", "status", "tone", "--plot", "tone.html")

@@ -83,6 +83,11 @@ class TestKeys:
         assert "[red]x[/red]\ufffd[2J" in dspex("keys", "list").out
         assert "[bold]ann\ufffd]0;" in dspex("audit", "list").out
 
+    @pytest.mark.parametrize("words", ["create", "limit acme --usd-per-day 5"])
+    def test_that_endpoints_do_not_go_by_it_yet_is_told(self, dspex: Run, words: str) -> None:
+        assert "do not ask for keys yet" in dspex("keys", *words.split()).err
+        assert "do not ask for keys yet" in dspex("keys", *words.split(), "--json").err
+
     def test_without_keys_the_list_says_how_to_make_one(self, dspex: Run) -> None:
         assert "dspex keys create --tenant NAME" in dspex("keys", "list").out
 

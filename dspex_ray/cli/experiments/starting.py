@@ -15,7 +15,9 @@ from dspex_ray.errors import UsageError
 from dspex_ray.experiments.experiment import Experiment, read_weights
 from dspex_ray.experiments.metrics import METRICS
 from dspex_ray.experiments.running import Experiments
+from dspex_ray.requests_kept.store import RequestStore
 from dspex_ray.store import open_store
+from dspex_ray.terminal import err
 
 _UNITS = ("user", "request")
 
@@ -45,8 +47,16 @@ def start(
         by_request=unit == "request",
     )
     header = None if sticky_header is None else sticky_header.lower()
-    experiments = Experiments(open_store(store))
-    one = experiments.start(asked, by=who(by), now=SystemClock().now(), sticky_header=header)
+    opened = open_store(store)
+    one = Experiments(opened).start(asked, by=who(by), now=SystemClock().now(), sticky_header=header)
+    if endpoint not in RequestStore(opened.database).endpoints():
+        err.print(
+            f"No request of {endpoint} is recorded in this store, and endpoints do not record them yet: its traffic is "
+            f"shared from now on, but {name} has no data until they are recorded.",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     if json:
         print_json(one.to_json())
         return

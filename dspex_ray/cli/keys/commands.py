@@ -20,6 +20,7 @@ from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.versions.labelling import who
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store
+from dspex_ray.terminal import err
 
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
 _MOST_DAYS = 36_500.0
@@ -60,6 +61,7 @@ def create(
         ),
     )
     _show(KeyBook(open_store(store).database).create(grant, by=who(by), now=now), now, json=json)
+    tell_not_asked_for()
 
 
 def list_(
@@ -106,7 +108,7 @@ def revoke(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """End a key for good; served programs refuse it as soon as they hear of it."""
+    """End a key for good."""
     now = SystemClock().now()
     ended = KeyBook(open_store(store).database).revoke(key, by=who(by), now=now, why=why)
     if json:
@@ -138,6 +140,12 @@ def _cells(key: ApiKey, now: float) -> list[str]:
         "\n".join(limits_told(grant.limits.to_json())) or "none",
         grant.note,
     ]
+
+
+def tell_not_asked_for() -> None:
+    """Say on standard error that no endpoint goes by keys and limits yet: nobody is to rely on them."""
+    told = "Served endpoints do not ask for keys yet: they answer requests without one, and hold no limit of a key."
+    err.print(told, style="yellow", markup=False, soft_wrap=True)
 
 
 def limits_told(limits: dict[str, Any]) -> list[str]:

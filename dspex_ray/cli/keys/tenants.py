@@ -9,7 +9,7 @@ import typer
 from dspex_agents.clock import SystemClock
 from dspex_ray.access.key_book import KeyBook
 from dspex_ray.access.limits import Limits
-from dspex_ray.cli.keys.commands import limits_told
+from dspex_ray.cli.keys.commands import limits_told, tell_not_asked_for
 from dspex_ray.cli.keys.options import Burst, By, Concurrent, Rate, UsdPerDay
 from dspex_ray.cli.options import Debug, Json, StoreUrl
 from dspex_ray.cli.output import out, print_json
@@ -36,6 +36,7 @@ def limit(
         usd_per_day=usd_per_day,
     )
     KeyBook(open_store(store).database).limit_tenant(tenant, limits, by=who(by), now=SystemClock().now())
+    tell_not_asked_for()
     told = limits.to_json()
     if json:
         print_json({"tenant": tenant, "limits": told})
