@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated
 
 import typer
@@ -37,3 +38,15 @@ Teacher = Annotated[
 WhichVersion = Annotated[
     str | None, typer.Option("--version", help="A number, `latest`, a label or a hash; without it the untuned program.")
 ]
+By = Annotated[str | None, typer.Option(help="Who does it, which is kept; by default the user of this machine.")]
+Why = Annotated[str, typer.Option(help="Kept with what is done.")]
+
+
+def who(by: str | None) -> str:
+    """Return who is at work, as far as this machine knows."""
+    if by:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return "unknown"

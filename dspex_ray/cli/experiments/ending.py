@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from dspex_agents.clock import SystemClock
-from dspex_ray.cli.experiments.options import By, Name
-from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.experiments.options import Name
+from dspex_ray.cli.options import By, Debug, Json, StoreUrl, who
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.cli.versions.labelling import who
 from dspex_ray.experiments.running import Experiments
 from dspex_ray.store import open_store
 

@@ -7,4 +7,3 @@ from typing import Annotated
 import typer
 
 Name = Annotated[str, typer.Argument(help="The experiment.", metavar="NAME")]
-By = Annotated[str | None, typer.Option(help="Who does it, for the audit record; by default this machine's user.")]

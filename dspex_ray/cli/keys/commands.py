@@ -14,10 +14,9 @@ from dspex_ray.access.key_book import KeyBook
 from dspex_ray.access.keys import ApiKey, IssuedKey, KeyGrant
 from dspex_ray.access.limits import Limits
 from dspex_ray.cli.audit.cells import plain
-from dspex_ray.cli.keys.options import Burst, By, Concurrent, KeyId, Rate, UsdPerDay
-from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.keys.options import Burst, Concurrent, KeyId, Rate, UsdPerDay
+from dspex_ray.cli.options import By, Debug, Json, StoreUrl, Why, who
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.cli.versions.labelling import who
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store
 from dspex_ray.terminal import err
@@ -102,7 +101,7 @@ def rotate(
 
 def revoke(
     key: KeyId,
-    why: Annotated[str, typer.Option(help="Kept in the audit record.")] = "",
+    why: Why = "",
     by: By = None,
     store: StoreUrl = None,
     json: Json = False,

@@ -10,10 +10,9 @@ from dspex_agents.clock import SystemClock
 from dspex_ray.access.key_book import KeyBook
 from dspex_ray.access.limits import Limits
 from dspex_ray.cli.keys.commands import limits_told, tell_not_asked_for
-from dspex_ray.cli.keys.options import Burst, By, Concurrent, Rate, UsdPerDay
-from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.keys.options import Burst, Concurrent, Rate, UsdPerDay
+from dspex_ray.cli.options import By, Debug, Json, StoreUrl, who
 from dspex_ray.cli.output import out, print_json
-from dspex_ray.cli.versions.labelling import who
 from dspex_ray.store import open_store
 
 

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.options import By, Debug, Json, StoreUrl, Why
 from dspex_ray.cli.traffic.looking import EndpointName, tell
-from dspex_ray.cli.versions.labelling import By, Why
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store
 from dspex_ray.traffic.control import EndpointTraffic

@@ -9,11 +9,10 @@ from typing import Annotated, Final, cast
 import typer
 from rich.table import Table
 
-from dspex_ray.cli.options import Debug, Json, StoreUrl
+from dspex_ray.cli.options import By, Debug, Json, StoreUrl, Why
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.traffic.changing import share_of
 from dspex_ray.cli.traffic.looking import EndpointName
-from dspex_ray.cli.versions.labelling import By, Why
 from dspex_ray.cli.versions.watching import seconds
 from dspex_ray.errors import UsageError
 from dspex_ray.store import open_store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,25 +10,12 @@ import typer
 from rich.table import Table
 
 from dspex_agents.clock import SystemClock
-from dspex_ray.cli.options import Debug, Json, ProgramPath, StoreUrl
+from dspex_ray.cli.options import By, Debug, Json, ProgramPath, StoreUrl, Why, who
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import path_and_version
 from dspex_ray.errors import UsageError
 from dspex_ray.store import LabelMove, MoveLabel, open_store
 from dspex_ray.store.labels import MoveKind, earlier
-
-Why = Annotated[str, typer.Option(help="Kept with the move.")]
-By = Annotated[str | None, typer.Option(help="Who moves it; by default the user of this machine.")]
-
-
-def who(by: str | None) -> str:
-    """Return who is at work, as far as this machine knows."""
-    if by:
-        return by
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        return "unknown"
 
 
 def rollback(

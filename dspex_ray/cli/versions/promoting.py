@@ -8,10 +8,9 @@ import typer
 
 from dspex_agents.clock import SystemClock
 from dspex_ray.cli.interrupt import StoppedError
-from dspex_ray.cli.options import Debug, Json, Mapping, Metric, Model, StoreUrl
+from dspex_ray.cli.options import By, Debug, Json, Mapping, Metric, Model, StoreUrl, Why, who
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import mapping_of, path_and_version
-from dspex_ray.cli.versions.labelling import By, Why, who
 from dspex_ray.evaluation import EvaluationInterruptedError
 from dspex_ray.store import open_store
 from dspex_ray.terminal import bar, err, percent

@@ -12,10 +12,9 @@ import typer
 
 from dspex_agents.clock import SystemClock
 from dspex_ray.cli.interrupt import StoppedError
-from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, StoreUrl
+from dspex_ray.cli.options import Address, Debug, Json, Mapping, Metric, StoreUrl, who
 from dspex_ray.cli.output import out, print_json
 from dspex_ray.cli.programs import mapping_of, path_and_version
-from dspex_ray.cli.versions.labelling import who
 from dspex_ray.errors import InterruptedRunError, UsageError
 from dspex_ray.store import Store, WatchStep, open_store
 from dspex_ray.terminal import bar, err, percent, search_bar
