@@ -154,13 +154,16 @@ class Rounds:
         self.children = list(data["children"])
 
     def _all_at_once(self) -> list[dict[str, Any]]:
-        """Return candidates that hold each value of the pools at least once; in every other one all else is drawn."""
+        """Return candidates that hold each value of the pools at least once; all else is drawn.
+
+        With the parent's numbers the model of the numbers would begin with one of each, and cling to it.
+        """
         rng = self._rng("first")
         drawn = {name: rng.sample(list(held)[1:], len(held) - 1) for name, held in self._pools.items() if len(held) > 1}
         most = max(map(len, drawn.values()), default=0)
         return [
             {
-                **(self._space.sample(rng) if position % 2 else self._parent).values,
+                **self._space.sample(rng).values,
                 **{name: held[position % len(held)] for name, held in drawn.items()},
             }
             for position in range(most)

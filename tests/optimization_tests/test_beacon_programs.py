@@ -89,17 +89,22 @@ def best_score(world: World) -> float:
     return max(told.mean or 0.0 for told in world.told if told.split == "validation")
 
 
-def test_joint_search_beats_the_best_that_prompts_first_then_numbers_can_find() -> None:
+def best_of_prompts_first_then_numbers() -> float:
     def of(text: str, select: str, heat: float) -> float:
         return quality({"instruction": text, "demos": {"select": select}, "temperature": heat})
 
     texts = ("Answer.", "Recite it.", "Explore it.", "Look it up.")
     prompts = itertools.product(texts, ("fixed", "nearest", "given"))
     _, text, select = max((of(text, select, 0.2), text, select) for text, select in prompts)
-    then = max(of(text, select, step / 100) for step in range(151))
-    joint = [best_score(found(seed=seed)) for seed in range(6)]
-    assert sum(score > then for score in joint) >= 5  # of 28 noisy looks one search in six may miss what goes together
-    assert sum(joint) / 6 > then + 0.15
+    return max(of(text, select, step / 100) for step in range(151))
+
+
+def test_joint_search_beats_the_best_that_prompts_first_then_numbers_can_find() -> None:
+    then = best_of_prompts_first_then_numbers()
+    joint = [best_score(found(seed=seed)) for seed in range(24)]
+    # what goes together lies in a corner: of 28 trials, one search in four does not come upon it and stays at `then`
+    assert sum(score > then for score in joint) >= 18
+    assert sum(joint) / 24 > then + 0.18
 
 
 def test_the_default_comes_first_then_a_look_then_proposals_then_the_search() -> None:
