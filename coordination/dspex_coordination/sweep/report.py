@@ -53,7 +53,7 @@ def result_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, r
 
 def progress_of(run_id: str, turns: Turns, hands: HandOuts, status: SweepStatus, reason: str | None) -> dict[str, Any]:
     """Return counts, scores and cost so far, as JSON; cheap."""
-    best, baseline = turns.optimizer.best(), turns.trials.get(0)
+    best, baseline = turns.board.leaders.best, turns.trials.get(0)
     asked = sum(not trial.is_aside for trial in turns.trials.values())
     done = asked - sum(not trial.is_aside for trial in turns.open.values())
     total = asked if turns.optimizer.done else turns.context.max_trials

@@ -109,7 +109,7 @@ class Turns:
     def close(self, now: float, most: int) -> list[Trial]:
         """Ask for the last look at the best on train rows, at most so many, unless it was the last to be asked."""
         last = self.trials.get(len(self.trials) - 1)
-        best = self.optimizer.best()
+        best = self.board.leaders.best
         if most < 1 or self.open or last is None or last.seat is None or best is None:
             return []
         known = self._known.rows(best.candidate, "train") | {row for split, row in self.left_out if split == "train"}
@@ -124,9 +124,9 @@ class Turns:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial, None as long as there is none."""
-        best = self.optimizer.best()
-        return None if best is None else next(one for one in self.trials.values() if one.seat == best.number)
+        """The best trial, None as long as there is none: as `SearchRun.best` finds it in the store, too."""
+        best = self.board.leaders.best
+        return None if best is None else self.trials[best.number]
 
     def hold(self, now: float, batch: Batch) -> None:
         """Write the batch; nobody is told or asked, so that the next turn is the same as if there had been no break."""
