@@ -22,7 +22,6 @@ from dspex_coordination.optimizers.base import Ask, Told
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
 from dspex_ray.program_optimizers.reflective_demos import Showing
-from dspex_ray.program_optimizers.reflective_evidence import records_of
 from dspex_ray.program_optimizers.reflective_moves import minibatch, searchable, varied
 from dspex_ray.program_optimizers.reflective_pool import Individual, drawn_parent, hard_rows, incumbent, worths
 from dspex_ray.program_optimizers.reflective_race import contender, is_better, is_perfect, next_part
@@ -30,7 +29,8 @@ from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_state import Evolution
 from dspex_ray.program_optimizers.reflective_task import Duty, Task
 from dspex_ray.program_optimizers.reflective_writing import Writer
-from dspex_ray.program_optimizers.simba_scores import Estimate
+from dspex_ray.program_optimizers.run_evidence import records_of
+from dspex_ray.program_optimizers.shrunken_scores import Estimate
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 
 _ATTEMPTS = 20  # draws of a parent and a change before an ask gives none

@@ -9,8 +9,8 @@ from typing import Any
 from dspex_coordination.space import Space
 from dspex_ray.program_optimizers.bootstrapped import MOST_CHARS, Demo
 from dspex_ray.program_optimizers.demo_shelf import DemoShelf, demo_shelves
-from dspex_ray.program_optimizers.reflective_evidence import shortened
 from dspex_ray.program_optimizers.reflective_pool import Individual
+from dspex_ray.program_optimizers.run_evidence import shortened
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 
 _MOST_SHOWN = 4

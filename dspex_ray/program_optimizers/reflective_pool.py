@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from dspex_coordination.candidate import Candidate
-from dspex_ray.program_optimizers.simba_scores import Entry, Estimate, estimates
+from dspex_ray.program_optimizers.shrunken_scores import Entry, Estimate, estimates
 
 Standing = Literal["racing", "whole", "dropped"]
 
@@ -19,7 +19,7 @@ Standing = Literal["racing", "whole", "dropped"]
 class Individual:
     """A candidate that was accepted, with its gain (larger is better) on each validation row seen.
 
-    `records` holds what is known of its train rows (see `reflective_evidence`), `looked` how many validation rows were
+    `records` holds what is known of its train rows (see `run_evidence`), `looked` how many validation rows were
     asked of it, `turn` whose turn among the predictors it is to be told something new, `tried` how many attempts began
     with it. Its `violation` is its parent's until it is known.
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from dspex_ray.program_optimizers.reflective_evidence import Record
 from dspex_ray.program_optimizers.reflective_pool import Individual, incumbent
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
-from dspex_ray.program_optimizers.simba_scores import Estimate
+from dspex_ray.program_optimizers.run_evidence import Record
+from dspex_ray.program_optimizers.shrunken_scores import Estimate
 
 
 def is_better(child: Mapping[int, Record], parent: Mapping[int, Record]) -> bool:

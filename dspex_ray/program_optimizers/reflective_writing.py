@@ -8,11 +8,11 @@ from typing import Any
 from dspex_coordination.space import Space
 from dspex_ray.errands import errand
 from dspex_ray.program_optimizers.reflective_advice import ReviseInstruction
-from dspex_ray.program_optimizers.reflective_evidence import copies_input, described, runs
 from dspex_ray.program_optimizers.reflective_pool import Individual, complements, solved_share
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_task import Task
-from dspex_ray.program_optimizers.simba_scores import Estimate
+from dspex_ray.program_optimizers.run_evidence import copies_input, described, runs
+from dspex_ray.program_optimizers.shrunken_scores import Estimate
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
 _MOST_OTHERS = 2  # instructions of other candidates that a reflection is shown

@@ -26,10 +26,10 @@ from dspex_coordination.objectives.comparison import measured, violation
 from dspex_coordination.optimizers.base import Ask, Told
 from dspex_coordination.optimizers.draws import seeded
 from dspex_coordination.optimizers.search_optimizer import SearchOptimizer
-from dspex_ray.program_optimizers.reflective_evidence import records_of
+from dspex_ray.program_optimizers.run_evidence import records_of
+from dspex_ray.program_optimizers.shrunken_scores import softmax
 from dspex_ray.program_optimizers.simba_changes import Values
 from dspex_ray.program_optimizers.simba_pool import Member, Pool
-from dspex_ray.program_optimizers.simba_scores import softmax
 from dspex_ray.program_optimizers.simba_ways import Ways
 from dspex_ray.program_optimizers.sketch import ProgramSketch
 

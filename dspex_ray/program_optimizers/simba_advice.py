@@ -9,7 +9,7 @@ from dspex_ray.errands import errand
 from dspex_ray.example import Example, as_text
 from dspex_ray.program_optimizers.proposals_evidence import secret_names
 from dspex_ray.program_optimizers.proposals_guard import copied_from
-from dspex_ray.program_optimizers.reflective_evidence import Record, described, shortened
+from dspex_ray.program_optimizers.run_evidence import Record, described, shortened
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 from dspex_ray.programs.program import Program
 from dspex_ray.schema import Schema

@@ -14,7 +14,7 @@ from dspex_coordination.space import Space
 from dspex_coordination.variables import Text
 from dspex_ray.program_optimizers.bootstrapped import MOST_CHARS, Demo
 from dspex_ray.program_optimizers.proposals_evidence import secret_names
-from dspex_ray.program_optimizers.reflective_evidence import Record, shortened
+from dspex_ray.program_optimizers.run_evidence import Record, shortened
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
 Values = dict[str, Any]

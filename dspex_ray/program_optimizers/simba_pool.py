@@ -9,8 +9,8 @@ from typing import Any
 
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.optimizers.base import Told
-from dspex_ray.program_optimizers.reflective_evidence import Record
-from dspex_ray.program_optimizers.simba_scores import Entry, Estimate, estimates
+from dspex_ray.program_optimizers.run_evidence import Record
+from dspex_ray.program_optimizers.shrunken_scores import Entry, Estimate, estimates
 
 _AHEAD = 0.02  # of the range of scores, by which a candidate must be above its parent to count as better
 

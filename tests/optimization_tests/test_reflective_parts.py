@@ -10,7 +10,6 @@ from dspex_coordination import Candidate, Demos, Float, Space, Text
 from dspex_coordination.optimizers.draws import seeded
 from dspex_ray.example import Example
 from dspex_ray.program_optimizers.reflective_demos import Showing
-from dspex_ray.program_optimizers.reflective_evidence import copies_input, runs, shortened
 from dspex_ray.program_optimizers.reflective_moves import minibatch, varied
 from dspex_ray.program_optimizers.reflective_pool import (
     Individual,
@@ -25,7 +24,8 @@ from dspex_ray.program_optimizers.reflective_race import contender, is_better, n
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_task import Task
 from dspex_ray.program_optimizers.reflective_writing import Writer
-from dspex_ray.program_optimizers.simba_scores import Estimate
+from dspex_ray.program_optimizers.run_evidence import copies_input, runs, shortened
+from dspex_ray.program_optimizers.shrunken_scores import Estimate
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 
 FIELDS = (FieldSketch("text", "str", "what came in"),)

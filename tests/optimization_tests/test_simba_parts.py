@@ -12,11 +12,11 @@ from dspex_coordination import Demos, Float, Space, Text
 from dspex_coordination.candidate import Candidate
 from dspex_coordination.optimizers import Ask, SearchContext, Told
 from dspex_ray.example import Example
+from dspex_ray.program_optimizers.shrunken_scores import Entry, estimates, softmax
 from dspex_ray.program_optimizers.simba import Simba
 from dspex_ray.program_optimizers.simba_advice import AdviseCalls, advice_errand, heard
 from dspex_ray.program_optimizers.simba_changes import Changes
 from dspex_ray.program_optimizers.simba_pool import Member, Pool
-from dspex_ray.program_optimizers.simba_scores import Entry, estimates, softmax
 from dspex_ray.program_optimizers.simba_ways import Ways
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 

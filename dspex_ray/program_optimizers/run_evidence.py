@@ -1,4 +1,4 @@
-"""What a reflection is shown: runs of a candidate on train rows, kept short, the worst first and one that went well."""
+"""What a writer is shown of runs on train rows: kept short, the worst first and one that went well."""
 
 from __future__ import annotations
 
