@@ -7,6 +7,7 @@ from typing import Any
 
 from dspex_coordination.space import Space
 from dspex_ray.errands import errand
+from dspex_ray.program_optimizers.proposals_evidence import secret_names
 from dspex_ray.program_optimizers.reflective_advice import ReviseInstruction
 from dspex_ray.program_optimizers.reflective_pool import Individual, complements, solved_share
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
@@ -56,6 +57,7 @@ class Writer:
                 most=self._settings.runs_shown,
                 most_chars=self._settings.prompt_chars,
                 perfect=self._perfect,
+                hidden=secret_names(self._sketch),
             )
             if shown:
                 name = predictor.instruction_name

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dspex_coordination.optimizers.base import Told
 from dspex_ray.example import Example, as_text
+from dspex_ray.program_optimizers.proposals_evidence import secret_names
 from dspex_ray.program_optimizers.proposals_guard import copied_from
 from dspex_ray.program_optimizers.sketch import Predictor, ProgramSketch
 
@@ -23,16 +24,23 @@ Record = dict[str, Any]
 
 
 def records_of(told: Told, sketch: ProgramSketch, sign: float) -> dict[int, Record]:
-    """Return what a traced trial on train rows tells, by row."""
+    """Return what a traced trial on train rows tells, by row, without the fields that hold a secret."""
     found: dict[int, Record] = {}
+    hidden = secret_names(sketch)
     notes = told.notes or (None,) * len(told.rows)
     for row, score, output, note in zip(told.rows, told.scores, told.outputs, notes, strict=True):
         steps = sketch.steps_by_place(note)
         found[row] = {
             "gain": None if score is None else sign * score,
-            "output": shortened(output),
+            "output": shortened(_open(output, hidden)),
             **{name: shortened((note or {}).get(name)) for name in ("error", "feedback")},
-            "steps": {place: [shortened(one) for one in every[-MOST_STEPS_SHOWN:]] for place, every in steps.items()},
+            "steps": {
+                place: [
+                    shortened({name: _open(part, hidden) for name, part in one.items()})
+                    for one in every[-MOST_STEPS_SHOWN:]
+                ]
+                for place, every in steps.items()
+            },
         }
     return found
 
@@ -59,10 +67,11 @@ def runs(
     most: int,
     most_chars: int,
     perfect: float,
+    hidden: Collection[str] = (),
 ) -> list[str]:
     """Return up to `most` runs as text, `most_chars` together: the worst first; the last one, if any, went well.
 
-    The order of `records` decides among equals. A call that no run made gives none.
+    The order of `records` decides among equals. A call that no run made gives none. Fields in `hidden` are not shown.
     """
     known = {row: record for row, record in records.items() if record["gain"] is not None}
     made = [row for row, record in known.items() if not record["steps"] or predictor.place in record["steps"]]
@@ -73,7 +82,7 @@ def runs(
     chosen = [*bad[: most - 1], *good[:1]] if good and most > 1 else bad[:most]
     texts: list[str] = []
     for row in chosen:
-        text = _run(predictor, rows[row], known[row])
+        text = _run(predictor, rows[row], known[row], hidden)
         room = most_chars - sum(map(len, texts))
         if len(text) > room and texts:
             break
@@ -81,20 +90,26 @@ def runs(
     return texts
 
 
-def _run(predictor: Predictor, example: Example, record: Record) -> str:
-    steps = record["steps"].get(predictor.place) or [{"input": shortened(example.input), "output": record["output"]}]
-    parts = [_part("input", example.input)] if predictor.place else []
+def _run(predictor: Predictor, example: Example, record: Record, hidden: Collection[str]) -> str:
+    given, right = _open(example.input, hidden), _open(example.output, hidden)
+    steps = record["steps"].get(predictor.place) or [{"input": shortened(given), "output": record["output"]}]
+    parts = [_part("input", given)] if predictor.place else []
     for step in steps:
         parts.append(_part("given to this call", step["input"]))
         parts.append(_part("answered by this call", step.get("output", step.get("error"))))
     if predictor.place or len(steps) > 1:
         parts.append(_part("result of the program", record["output"]))
-    parts.append(_part("expected", example.output))
+    parts.append(_part("expected", right))
     parts.append(f"score: {abs(record['gain']):.3g}")
     if record["error"] != record["feedback"]:
         parts += [_part("error", record["error"])] if record["error"] else []
     parts += [_part("feedback", record["feedback"])] if record["feedback"] else []
     return "\n".join(parts)
+
+
+def _open(value: Any, hidden: Collection[str]) -> Any:
+    """Return a value, of an object the fields that may be shown."""
+    return {name: one for name, one in value.items() if name not in hidden} if isinstance(value, Mapping) else value
 
 
 def _part(title: str, value: Any) -> str:

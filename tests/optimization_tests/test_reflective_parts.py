@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dspex_coordination import Candidate, Demos, Float, Space, Text
+from dspex_coordination import Candidate, Demos, Float, Space, Text, Told
 from dspex_coordination.optimizers.draws import seeded
-from dspex_ray.example import Example
+from dspex_ray.example import Example, make_example
 from dspex_ray.program_optimizers.reflective_demos import Showing
 from dspex_ray.program_optimizers.reflective_moves import minibatch, varied
 from dspex_ray.program_optimizers.reflective_pool import (
@@ -24,7 +24,7 @@ from dspex_ray.program_optimizers.reflective_race import contender, is_better, n
 from dspex_ray.program_optimizers.reflective_settings import ReflectiveSettings
 from dspex_ray.program_optimizers.reflective_task import Task
 from dspex_ray.program_optimizers.reflective_writing import Writer
-from dspex_ray.program_optimizers.run_evidence import copies_input, runs, shortened
+from dspex_ray.program_optimizers.run_evidence import copies_input, records_of, runs, shortened
 from dspex_ray.program_optimizers.shrunken_scores import Estimate
 from dspex_ray.program_optimizers.sketch import FieldSketch, Predictor, ProgramSketch
 
@@ -284,3 +284,22 @@ def test_more_is_shown_up_to_the_limit_and_the_rows_that_the_parent_got_wrong_fi
         of = [demo["of"] for demo in again["demos"]]
         assert len(of) == len(set(of)) == 2
         assert again != value
+
+
+def test_fields_that_hold_a_secret_are_in_no_record_and_shown_to_no_writer() -> None:
+    fields = (FieldSketch("text", "str", ""), FieldSketch("pin", "Secret", ""))
+    call = Predictor("part", "Sort it.", "part.instruction", None, 0, fields, (FieldSketch("kind", "str", ""),))
+    row = make_example({"text": "a parcel", "pin": "4711"}, {"kind": "shop"}, None)
+    sketch = ProgramSketch("Sort", "Sort it.", (call,), (row,))
+    note = {
+        "error": None,
+        "feedback": "no",
+        "trace": [{"place": "part", "input": dict(row.input), "output": {"kind": "bank"}}],
+    }
+    told = Told(1, Candidate({}), "train", (0,), (0.0,), ({"kind": "bank"},), 0.0, None, {}, (note,))
+    records = records_of(told, sketch, 1.0)
+    assert "4711" not in str(records)
+    assert records[0]["steps"]["part"][0]["input"] == {"text": "a parcel"}
+    made = runs(call, sketch.rows, records, most=4, most_chars=1000, perfect=1.0, hidden=("pin",))
+    assert "a parcel" in made[0]
+    assert "4711" not in made[0]
